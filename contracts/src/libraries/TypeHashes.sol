@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity 0.8.37;
+
+/// @title TypeHashes: the EIP-712 type of every signed message of the protocol
+/// @dev All are signed in the domain `Capa`, version `1`, of the settlement contract.
+library TypeHashes {
+    string internal constant DOMAIN_NAME = "Capa";
+    string internal constant DOMAIN_VERSION = "1";
+
+    bytes32 internal constant ALLOCATION = keccak256("Allocation(address provider,uint64 earned,bytes32 receipt)");
+
+    bytes32 internal constant VOUCHER = keccak256(
+        "Voucher(address payer,address keeper,uint32 batch,uint64 total,Allocation latest)"
+        "Allocation(address provider,uint64 earned,bytes32 receipt)"
+    );
+
+    bytes32 internal constant ACCEPTANCE =
+        keccak256("Acceptance(bytes32 voucher,address provider,uint32 batch,uint64 owed)");
+
+    bytes32 internal constant USAGE =
+        keccak256("Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel)");
+
+    bytes32 internal constant RECEIPT = keccak256(
+        "Receipt(bytes32 job,address provider,uint64 sequence,bytes32 usage,uint64 amount,bytes32 result,uint64 at)"
+    );
+
+    bytes32 internal constant OFFER = keccak256(
+        "Offer(address provider,uint32 resource,uint64 price,uint64 capacity,bytes32 terms,uint64 expiry,uint256 salt)"
+    );
+
+    bytes32 internal constant ORDER = keccak256(
+        "Order(address payer,uint32 resource,uint64 maxPrice,uint64 maxUnits,uint64 maxTotal,bytes32 spec,"
+        "bytes32 terms,uint64 expiry,uint256 salt)"
+    );
+}

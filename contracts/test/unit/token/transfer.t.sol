@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {TokenFixture} from "../../utils/TokenFixture.sol";
+import {vm} from "../../utils/Vm.sol";
+
+contract TransferTest is TokenFixture {
+    function test_RevertWhen_TheBalanceIsTooLow() external {
+        vm.startPrank(ann);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1_000, 1_001));
+        token.transfer(bob, 1_001);
+        // 2^64 more than the balance: must not be cut to 64 bits.
+        uint256 wide = 1_000 + (1 << 64);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1_000, wide));
+        token.transfer(bob, wide);
+    }
+
+    function test_RevertWhen_TheReceiverIsZero() external {
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InvalidReceiver.selector, address(0)));
+        vm.prank(ann);
+        token.transfer(address(0), 1);
+    }
+
+    function test_RevertWhen_TheAllowanceIsTooLow() external {
+        vm.prank(ann);
+        token.approve(bob, 5);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, bob, 5, 6));
+        vm.prank(bob);
+        token.transferFrom(ann, bob, 6);
+    }
+
+    function testFuzz_Moves(uint256 amount, bool toSelf) external {
+        amount %= 1_001;
+        address to = toSelf ? ann : bob;
+        vm.prank(ann);
+        token.delegate(stranger);
+        vm.expectEmit(address(token));
+        emit IERC20.Transfer(ann, to, amount);
+        vm.prank(ann);
+        token.transfer(to, amount);
+        vm.assertEq(token.balanceOf(ann), toSelf ? 1_000 : 1_000 - amount, "sender");
+        vm.assertEq(token.balanceOf(ann) + token.balanceOf(bob), 1_000, "sum");
+        vm.assertEq(token.totalSupply(), 1_000, "supply");
+        vm.assertEq(token.delegates(ann), stranger, "the sender's delegate");
+        vm.assertEq(token.delegates(bob), address(0), "the receiver's delegate");
+    }
+
+    function test_TransferFrom() external {
+        vm.prank(ann);
+        token.approve(bob, 5);
+        vm.prank(bob);
+        token.transferFrom(ann, stranger, 5);
+        vm.assertEq(token.balanceOf(stranger), 5, "moved");
+        vm.assertEq(token.allowance(ann, bob), 0, "allowance");
+    }
+}
