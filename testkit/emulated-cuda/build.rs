@@ -1,0 +1,63 @@
+//! Builds `libcuda.so.1` from the emulation and the kernels of the sample jobs.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// What marks a kernel in the sources.
+const KERNEL: &str = "extern \"C\" __global__ void ";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let examples = root.join("../../examples");
+    let mut sources = vec![root.join("src/driver.cpp")];
+    let mut wrapped: Vec<PathBuf> = std::fs::read_dir(&examples)?
+        .filter_map(|entry| Some(entry.ok()?.path().join("job.cu")))
+        .filter(|path| path.is_file())
+        .collect();
+    wrapped.push(root.join("kernels/faults.cu"));
+    wrapped.sort();
+    for (number, path) in wrapped.iter().enumerate() {
+        println!("cargo::rerun-if-changed={}", path.display());
+        let wrapper = out.join(format!("kernels{number}.cpp"));
+        std::fs::write(&wrapper, wrap(path, number)?)?;
+        sources.push(wrapper);
+    }
+    for changed in ["src/driver.cpp", "include", "build.rs"] {
+        println!("cargo::rerun-if-changed={}", root.join(changed).display());
+    }
+    println!("cargo::rerun-if-changed={}", examples.display());
+    link(&root, &out, &sources)
+}
+
+/// A C++ source that holds the kernels of one CUDA source in a namespace of their own, and registers them.
+fn wrap(path: &Path, number: usize) -> Result<String, Box<dyn Error>> {
+    let source = std::fs::read_to_string(path)?;
+    let barriers = source.contains("__syncthreads");
+    let mut text = format!("#include \"emulated_cuda.h\"\nnamespace job{number} {{\n#include \"{}\"\n", path.display());
+    for declaration in source.split(KERNEL).skip(1) {
+        let name = declaration.split('(').next().unwrap_or_default();
+        writeln!(text, "static emulated::registration register_{name}(\"{name}\", {name}, {barriers});")?;
+    }
+    text.push_str("}\n");
+    Ok(text)
+}
+
+fn link(root: &Path, out: &Path, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let compiler = cc::Build::new().cpp(true).opt_level(2).debug(false).std("c++17").get_compiler();
+    let status = compiler
+        .to_command()
+        .args(["-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"])
+        .arg("-I")
+        .arg(root.join("include"))
+        .args(sources)
+        .arg("-o")
+        .arg(out.join("libcuda.so.1"))
+        .status()
+        .map_err(|error| format!("no C++ compiler ({error}): install g++"))?;
+    if !status.success() {
+        return Err(format!("{} cannot build the emulated CUDA driver: {status}", compiler.path().display()).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What a provider checks before it counts an acceptance as money. Pure: the facts are read elsewhere.
+
+use crate::ledger::Assignment;
+use alloy::primitives::Address;
+use protocol::amount::{Amount, Overflow};
+use protocol::receipt::Statement;
+use protocol::signature::{Domain, SignatureError};
+use protocol::voucher::{Accepted, BatchNumber, ChannelId};
+
+/// A channel, as the chain has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelFacts {
+    /// Its deposit at the safe head.
+    pub deposit: Amount,
+    /// What the chain counts as spent, at the newest block.
+    pub spent: Amount,
+    /// Whether it is closing, at the newest block.
+    pub closing: bool,
+}
+
+/// A keeper, as the chain has it at its newest block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeeperFacts {
+    /// Whether its bond stands and it has not announced its end.
+    pub active: bool,
+    /// Whether its next commit is overdue, so that anybody may wind it down.
+    pub late: bool,
+    /// Its first batch that is not final.
+    pub batch: BatchNumber,
+    /// Whether that batch is committed already.
+    pub committed: bool,
+}
+
+impl KeeperFacts {
+    /// Whether vouchers of `batch` can still be collected: the open batch, or the one after it.
+    pub fn takes(&self, batch: BatchNumber) -> bool {
+        Some(batch) == self.batch.checked_add(1) || (batch == self.batch && !self.committed)
+    }
+}
+
+/// Everything that an acceptance is held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Where signatures count.
+    pub domain: &'a Domain,
+    /// Whose worker this is.
+    pub provider: Address,
+    /// The job, as matched.
+    pub assignment: &'a Assignment,
+    /// The own receipt that the voucher names; `None` where there is none.
+    pub receipt: Option<&'a Statement>,
+    /// What was paid of the job before.
+    pub paid: Amount,
+    /// The newest `earned` of this channel and batch.
+    pub earned: Amount,
+    /// The sum of the newest `earned` over all other channels in this batch.
+    pub elsewhere: Amount,
+    /// The keeper on chain.
+    pub keeper: &'a KeeperFacts,
+    /// The channel on chain.
+    pub channel: &'a ChannelFacts,
+}
+
+/// Why an acceptance is not counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptanceError {
+    /// Voucher and acceptance do not belong together.
+    #[error("the acceptance does not belong to its voucher")]
+    Inconsistent,
+    /// It pays somebody else.
+    #[error("the voucher names another {0}")]
+    Mismatch(&'static str),
+    /// It names no receipt of this job.
+    #[error("the voucher pays for a receipt that this worker did not write")]
+    UnknownReceipt,
+    /// Another key signed.
+    #[error("the {part} is not signed as it must be: {source}")]
+    Signature {
+        /// `voucher` or `acceptance`.
+        part: &'static str,
+        /// What was wrong.
+        source: SignatureError,
+    },
+    /// The channel does not hold that much at the safe head (yet).
+    #[error("the voucher's total of {total} nano is above the {deposit} that the channel safely holds")]
+    OverDeposit {
+        /// The voucher's total.
+        total: Amount,
+        /// Deposit at the safe head.
+        deposit: Amount,
+    },
+    /// The client is taking its money back.
+    #[error("the channel is closing")]
+    Closing,
+    /// The keeper is not Active.
+    #[error("the keeper is not active")]
+    KeeperNotActive,
+    /// The keeper has missed its heartbeat.
+    #[error("the keeper's commit is overdue: it can be wound down at any moment")]
+    KeeperLate,
+    /// The chain does not take, or not yet take, this batch.
+    #[error("the voucher is for batch {found}; on chain, batch {open} is the first that is not final")]
+    WrongBatch {
+        /// First batch not final on chain.
+        open: BatchNumber,
+        /// The voucher's.
+        found: BatchNumber,
+    },
+    /// It does not pay what the receipt adds.
+    #[error("the voucher allocates {found} nano to the provider, it must be at least {least}")]
+    EarnedTooLow {
+        /// Last value plus increase.
+        least: Amount,
+        /// The voucher's.
+        found: Amount,
+    },
+    /// The keeper promises less than it has accepted.
+    #[error("the keeper owes {found} nano in this batch, its acceptances add up to {least}")]
+    OwedTooLow {
+        /// Sum of the newest `earned` over all channels.
+        least: Amount,
+        /// The acceptance's.
+        found: Amount,
+    },
+    /// An amount does not fit.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl AcceptanceError {
+    /// Whether a newer look at the chain may change the answer.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::OverDeposit { .. } | Self::WrongBatch { .. } | Self::KeeperLate)
+    }
+}
+
+/// Checks an acceptance; returns what is paid of the job with it, all in all.
+///
+/// `earned` may be more than this worker expects, because another worker of the provider may have earned in the same
+/// channel; it is never less.
+pub fn check(accepted: &Accepted, facts: &Facts<'_>) -> Result<Amount, AcceptanceError> {
+    let receipt = facts.receipt.ok_or(AcceptanceError::UnknownReceipt)?;
+    check_parties(accepted, facts)?;
+    check_chain(accepted, facts)?;
+    let voucher = &accepted.voucher.voucher;
+    let increase = receipt.amount.minus(receipt.amount.min(facts.paid))?;
+    let least = facts.earned.plus(increase)?;
+    if voucher.latest.earned < least {
+        return Err(AcceptanceError::EarnedTooLow { least, found: voucher.latest.earned });
+    }
+    let owed = accepted.acceptance.acceptance.owed;
+    let least = facts.elsewhere.plus(voucher.latest.earned)?;
+    if owed < least {
+        return Err(AcceptanceError::OwedTooLow { least, found: owed });
+    }
+    Ok(receipt.amount.max(facts.paid))
+}
+
+/// Who signed what, and whom it pays.
+fn check_parties(accepted: &Accepted, facts: &Facts<'_>) -> Result<(), AcceptanceError> {
+    let voucher = &accepted.voucher.voucher;
+    let (keeper, payer) = (facts.assignment.keeper, facts.assignment.order.order.payer);
+    if !accepted.is_consistent() {
+        return Err(AcceptanceError::Inconsistent);
+    }
+    for (same, name) in [
+        (voucher.latest.provider == facts.provider, "provider"),
+        (voucher.keeper == keeper, "keeper"),
+        (voucher.payer == payer, "payer"),
+    ] {
+        if !same {
+            return Err(AcceptanceError::Mismatch(name));
+        }
+    }
+    let signature = |part| move |source| AcceptanceError::Signature { part, source };
+    let signer = accepted.voucher.signer(facts.domain).map_err(signature("voucher"))?;
+    if ChannelId::of(voucher.payer, signer, keeper) != facts.assignment.channel {
+        return Err(AcceptanceError::Mismatch("channel"));
+    }
+    let acceptance = &accepted.acceptance;
+    acceptance
+        .signature
+        .verify(facts.domain.digest(acceptance.acceptance.hash()), keeper)
+        .map_err(signature("acceptance"))
+}
+
+/// What the chain says of channel, keeper and batch.
+fn check_chain(accepted: &Accepted, facts: &Facts<'_>) -> Result<(), AcceptanceError> {
+    let voucher = &accepted.voucher.voucher;
+    check_standing(facts.keeper, facts.channel)?;
+    if voucher.total > facts.channel.deposit {
+        return Err(AcceptanceError::OverDeposit { total: voucher.total, deposit: facts.channel.deposit });
+    }
+    if !facts.keeper.takes(voucher.batch) {
+        return Err(AcceptanceError::WrongBatch { open: facts.keeper.batch, found: voucher.batch });
+    }
+    Ok(())
+}
+
+/// Whether work for this channel and keeper may go on at all.
+pub fn check_standing(keeper: &KeeperFacts, channel: &ChannelFacts) -> Result<(), AcceptanceError> {
+    if channel.closing {
+        return Err(AcceptanceError::Closing);
+    }
+    if !keeper.active {
+        return Err(AcceptanceError::KeeperNotActive);
+    }
+    if keeper.late {
+        return Err(AcceptanceError::KeeperLate);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+use super::*;
+use crate::fixture;
+use alloy::primitives::B256;
+use protocol::receipt::Receipt;
+use protocol::signature::SigningKey;
+use protocol::voucher::SignedVoucher;
+
+struct World {
+    domain: Domain,
+    assignment: Assignment,
+    receipt: Receipt,
+    keeper: KeeperFacts,
+    channel: ChannelFacts,
+    paid: u64,
+    earned: u64,
+    elsewhere: u64,
+}
+
+fn world() -> World {
+    let assignment = fixture::assignment(1);
+    let receipt = fixture::receipt(&assignment, 1, 100, B256::ZERO);
+    World {
+        domain: fixture::domain(),
+        assignment,
+        receipt,
+        keeper: KeeperFacts { active: true, late: false, batch: 3, committed: false },
+        channel: ChannelFacts { deposit: Amount(10_000), spent: Amount(0), closing: false },
+        paid: 0,
+        earned: 0,
+        elsewhere: 0,
+    }
+}
+
+impl World {
+    fn voucher(&self) -> SignedVoucher {
+        fixture::voucher(&self.assignment, &fixture::session_key(), &self.receipt, 210)
+    }
+
+    fn good(&self) -> Accepted {
+        fixture::accepted(self.voucher(), 200, &fixture::keeper_key())
+    }
+
+    fn signed_with(&self, change: impl FnOnce(&mut protocol::voucher::Voucher), session: &SigningKey) -> Accepted {
+        let mut voucher = self.voucher().voucher;
+        change(&mut voucher);
+        let voucher = SignedVoucher::sign(voucher, &self.domain, session);
+        let owed = voucher.voucher.latest.earned.get();
+        fixture::accepted(voucher, owed, &fixture::keeper_key())
+    }
+
+    fn check(&self, accepted: &Accepted) -> Result<Amount, AcceptanceError> {
+        check(
+            accepted,
+            &Facts {
+                domain: &self.domain,
+                provider: fixture::PROVIDER,
+                assignment: &self.assignment,
+                receipt: Some(&self.receipt.statement),
+                paid: Amount(self.paid),
+                earned: Amount(self.earned),
+                elsewhere: Amount(self.elsewhere),
+                keeper: &self.keeper,
+                channel: &self.channel,
+            },
+        )
+    }
+}
+
+#[test]
+fn a_right_acceptance_pays_its_receipt() {
+    let world = world();
+    assert_eq!(world.check(&world.good()), Ok(Amount(200)));
+}
+
+#[test]
+fn another_worker_of_the_provider_may_have_earned_in_between() {
+    let world = world();
+    let more = world.signed_with(|voucher| voucher.latest.earned = Amount(350), &fixture::session_key());
+    assert_eq!(world.check(&more), Ok(Amount(200)));
+}
+
+#[test]
+fn a_receipt_that_is_not_ours_pays_nothing() {
+    let world = world();
+    let facts = Facts {
+        domain: &world.domain,
+        provider: fixture::PROVIDER,
+        assignment: &world.assignment,
+        receipt: None,
+        paid: Amount(0),
+        earned: Amount(0),
+        elsewhere: Amount(0),
+        keeper: &world.keeper,
+        channel: &world.channel,
+    };
+    assert_eq!(check(&world.good(), &facts), Err(AcceptanceError::UnknownReceipt));
+}
+
+#[test]
+fn the_pair_must_belong_together() {
+    let world = world();
+    let mut other = world.good();
+    other.acceptance = fixture::accepted(
+        fixture::voucher(&world.assignment, &fixture::session_key(), &world.receipt, 999),
+        200,
+        &fixture::keeper_key(),
+    )
+    .acceptance;
+    assert_eq!(world.check(&other), Err(AcceptanceError::Inconsistent));
+}
+
+#[test]
+fn each_party_must_be_the_right_one() {
+    let world = world();
+    let stranger = alloy::primitives::Address::repeat_byte(0xaa);
+    let session = fixture::session_key();
+    let provider = world.signed_with(|voucher| voucher.latest.provider = stranger, &session);
+    assert_eq!(world.check(&provider), Err(AcceptanceError::Mismatch("provider")));
+    let keeper = world.signed_with(|voucher| voucher.keeper = stranger, &session);
+    assert_eq!(world.check(&keeper), Err(AcceptanceError::Mismatch("keeper")));
+    let payer = world.signed_with(|voucher| voucher.payer = stranger, &session);
+    assert_eq!(world.check(&payer), Err(AcceptanceError::Mismatch("payer")));
+    let session = world.signed_with(|_| (), &fixture::key(0x44));
+    assert_eq!(world.check(&session), Err(AcceptanceError::Mismatch("channel")));
+    let signed_by_another = fixture::accepted(world.voucher(), 200, &fixture::key(0x45));
+    assert!(matches!(
+        world.check(&signed_by_another),
+        Err(AcceptanceError::Signature { part: "acceptance", .. })
+    ));
+}
+
+#[test]
+fn the_channel_must_hold_it_safely_and_stay_open() {
+    let mut world = world();
+    let good = world.good();
+    world.channel.deposit = Amount(209);
+    let error = world.check(&good).unwrap_err();
+    assert_eq!(error, AcceptanceError::OverDeposit { total: Amount(210), deposit: Amount(209) });
+    assert!(error.is_retryable(), "the deposit may become safe");
+    world.channel.deposit = Amount(210);
+    assert_eq!(world.check(&good), Ok(Amount(200)));
+    world.channel.closing = true;
+    assert_eq!(world.check(&good), Err(AcceptanceError::Closing));
+    assert!(!AcceptanceError::Closing.is_retryable());
+}
+
+#[test]
+fn the_keeper_must_be_active_and_in_time() {
+    let mut world = world();
+    let good = world.good();
+    world.keeper.late = true;
+    assert_eq!(world.check(&good), Err(AcceptanceError::KeeperLate));
+    world.keeper.active = false;
+    assert_eq!(world.check(&good), Err(AcceptanceError::KeeperNotActive));
+}
+
+#[test]
+fn the_batch_must_be_the_open_one_or_the_next() {
+    let mut world = world();
+    let good = world.good();
+    for (open, committed, right) in
+        [(1, true, false), (2, true, true), (2, false, true), (3, false, true), (3, true, false), (4, false, false)]
+    {
+        world.keeper.batch = open;
+        world.keeper.committed = committed;
+        assert_eq!(world.check(&good).is_ok(), right, "open {open}, committed {committed}");
+    }
+    world.keeper.batch = u32::MAX;
+    assert!(world.check(&good).unwrap_err().is_retryable());
+}
+
+#[test]
+fn earned_must_rise_by_the_increase() {
+    let mut world = world();
+    world.earned = 1;
+    assert_eq!(
+        world.check(&world.good()),
+        Err(AcceptanceError::EarnedTooLow { least: Amount(201), found: Amount(200) })
+    );
+    world.paid = 1;
+    assert_eq!(world.check(&world.good()), Ok(Amount(200)));
+}
+
+#[test]
+fn owed_must_cover_every_channel() {
+    let mut world = world();
+    world.elsewhere = 50;
+    assert_eq!(
+        world.check(&world.good()),
+        Err(AcceptanceError::OwedTooLow { least: Amount(250), found: Amount(200) })
+    );
+    let covered = fixture::accepted(world.voucher(), 250, &fixture::keeper_key());
+    assert_eq!(world.check(&covered), Ok(Amount(200)));
+}

@@ -1,0 +1,257 @@
+//! The configuration: one struct, every key documented, unknown keys refused.
+
+use crate::execute::ExecuteConfig;
+use alloy::primitives::Address;
+use protocol::amount::{Amount, Price, Quantity};
+use serde::Deserialize;
+use service::chain::client::ChainConfig;
+use service::keystore::KeySource;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use url::Url;
+
+/// Everything that a worker is told at its start. `worker.example.toml` shows each key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The keeper to work for. A worker without one serves its direct endpoint only.
+    pub keeper: Option<Url>,
+    /// Whose worker this is: the registered address that is paid.
+    pub provider: Address,
+    /// The worker key. It signs receipts and offers and pays the gas of claims; it never holds earnings.
+    pub key: KeySource,
+    /// The chain.
+    pub chain: ChainConfig,
+    /// The Settlement contract.
+    pub settlement: Address,
+    /// The ProviderRegistry.
+    pub registry: Address,
+    /// The ResourceCatalog.
+    pub catalog: Address,
+    /// Folder of the ledger and of direct jobs' blobs.
+    pub data: PathBuf,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    #[serde(default = "admin")]
+    pub admin: SocketAddr,
+    /// Jobs at a time.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// What is sold, and for how much.
+    pub offers: Vec<OfferConfig>,
+    /// Where the worker stops to trust.
+    #[serde(default)]
+    pub limits: Limits,
+    /// When earnings are fetched from the chain.
+    #[serde(default)]
+    pub claim: ClaimConfig,
+    /// The endpoint for clients that pay without a keeper.
+    pub direct: Option<DirectConfig>,
+    /// Devices and libraries of the executors.
+    #[serde(default)]
+    pub execute: ExecuteConfig,
+}
+
+/// A resource for sale.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferConfig {
+    /// Its name in the ResourceCatalog, such as `cpu.x86-64`.
+    pub resource: String,
+    /// Least price, in nano CAPA per human unit.
+    pub price: Price,
+    /// How much one offer sells, in base units. It is renewed before it is used up.
+    pub capacity: Quantity,
+    /// How long one offer stands, in seconds. It is renewed before it expires.
+    #[serde(default = "hour")]
+    pub lifetime: u64,
+}
+
+/// Limits of trust and of size. Amounts are in nano CAPA.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most that a job may have used and nobody accepted to pay; then it is stopped.
+    pub unaccepted: Amount,
+    /// Longest that a receipt may wait for its payment while the job runs, in milliseconds; then it is stopped.
+    pub patience_ms: u64,
+    /// Most that one channel may owe in batches that are not final.
+    pub channel: Amount,
+    /// Most that one keeper may owe in batches that are not final.
+    pub keeper: Amount,
+    /// Most bytes of program and inputs of one job.
+    pub input: Quantity,
+    /// How old a chain fact may be when an acceptance is counted by it, in milliseconds.
+    pub chain_age_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unaccepted: Amount(100_000_000),
+            patience_ms: 60_000,
+            channel: Amount(20_000_000_000),
+            keeper: Amount(200_000_000_000),
+            input: Quantity(1 << 30),
+            chain_age_ms: 2_000,
+        }
+    }
+}
+
+/// When earnings are claimed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClaimConfig {
+    /// Least amount of final earnings worth the gas of a claim, in nano CAPA.
+    pub minimum: Amount,
+    /// How often the keeper's batches are looked at, in milliseconds.
+    pub poll_ms: u64,
+    /// Most items of one claim.
+    pub batches: usize,
+}
+
+impl Default for ClaimConfig {
+    fn default() -> Self {
+        Self { minimum: Amount(1_000_000_000), poll_ms: 5_000, batches: 64 }
+    }
+}
+
+/// The endpoint for clients that pay without a keeper.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectConfig {
+    /// Where it listens.
+    #[serde(default = "any_port")]
+    pub listen: SocketAddr,
+    /// How often a running job is billed, in milliseconds.
+    #[serde(default = "second")]
+    pub interval_ms: u64,
+    /// Largest blob taken, in bytes.
+    #[serde(default = "blob")]
+    pub max_blob: Quantity,
+    /// Most bytes of blobs kept in all.
+    #[serde(default = "store")]
+    pub max_store: Quantity,
+    /// Least amount of a channel worth the gas of a redemption, in nano CAPA.
+    #[serde(default = "redeem")]
+    pub redeem: Amount,
+}
+
+/// A key of the configuration contradicts another.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is nobody to work for.
+    #[error("set `keeper` to a keeper's address, or add a [direct] section: there is nobody to work for")]
+    NoBuyer,
+    /// Nothing is for sale.
+    #[error("add at least one [[offers]] entry: nothing is for sale")]
+    NoOffers,
+    /// A number that must be positive is zero.
+    #[error("`{0}` must be above zero")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// Checks what the types cannot say.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.keeper.is_none() && self.direct.is_none() {
+            return Err(ConfigError::NoBuyer);
+        }
+        if self.offers.is_empty() {
+            return Err(ConfigError::NoOffers);
+        }
+        let zero_price = self.offers.iter().any(|offer| offer.price == Price::ZERO);
+        let zero_capacity = self.offers.iter().any(|offer| offer.capacity == Quantity::ZERO);
+        for (zero, key) in [
+            (self.slots == 0, "slots"),
+            (zero_price, "offers.price"),
+            (zero_capacity, "offers.capacity"),
+            (self.offers.iter().any(|offer| offer.lifetime == 0), "offers.lifetime"),
+            (self.limits.unaccepted == Amount::ZERO, "limits.unaccepted"),
+            (self.claim.poll_ms == 0, "claim.poll_ms"),
+            (self.claim.batches == 0, "claim.batches"),
+            (self.direct.as_ref().is_some_and(|direct| direct.interval_ms == 0), "direct.interval_ms"),
+        ] {
+            if zero {
+                return Err(ConfigError::Zero(key));
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+const fn admin() -> SocketAddr {
+    loopback(9_103)
+}
+
+const fn any_port() -> SocketAddr {
+    loopback(0)
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn hour() -> u64 {
+    3_600
+}
+
+const fn second() -> u64 {
+    1_000
+}
+
+const fn blob() -> Quantity {
+    Quantity(64 << 20)
+}
+
+const fn store() -> Quantity {
+    Quantity(8 << 30)
+}
+
+const fn redeem() -> Amount {
+    Amount(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../worker.example.toml");
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let config: Config = toml::from_str(EXAMPLE).unwrap();
+        config.validate().unwrap();
+        assert!(config.direct.is_some());
+        assert!(config.admin.ip().is_loopback());
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let full: Config = toml::from_str(EXAMPLE).unwrap();
+        let defaults = Limits::default();
+        assert_eq!(full.limits.unaccepted, defaults.unaccepted);
+        assert_eq!(full.limits.keeper, defaults.keeper);
+        assert_eq!(full.claim.minimum, ClaimConfig::default().minimum);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let text = format!("speed = 9\n{EXAMPLE}");
+        assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("speed"));
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let mut config: Config = toml::from_str(EXAMPLE).unwrap();
+        config.slots = 0;
+        assert_eq!(config.validate().unwrap_err().to_string(), "`slots` must be above zero");
+        config.slots = 1;
+        config.keeper = None;
+        config.direct = None;
+        assert!(matches!(config.validate(), Err(ConfigError::NoBuyer)));
+    }
+}

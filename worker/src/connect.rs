@@ -1,0 +1,372 @@
+//! The socket to the keeper: log in, offer, take jobs, report, and count what is paid.
+//!
+//! Reports are read from the ledger, so a new socket simply starts with everything that is not paid yet.
+
+use crate::credit::{self, Incoming};
+use crate::ledger::{Assignment, JobRow, JobStage, LedgerError};
+use crate::link::{KeeperLink, LinkError};
+use crate::node::{HOLD_SECONDS, now};
+use crate::observe;
+use crate::offer::Offers;
+use crate::outlet::Outlet;
+use futures::{SinkExt, StreamExt};
+use protocol::amount::{Amount, Price, Timestamp};
+use protocol::order::{JobId, SignedOrder};
+use protocol::voucher::ChannelId;
+use protocol::wire::{Code, FromWorker, Info, Refusal, ToWorker, login_digest};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Longest wait for the socket, the challenge and the welcome.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often the socket is proven alive.
+const PING: Duration = Duration::from_secs(10);
+/// A socket that was silent for so long is dead.
+const SILENCE: Duration = Duration::from_secs(35);
+/// First and longest pause between two tries.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Acceptances that may wait to be counted.
+const QUEUE: usize = 1_024;
+
+/// Why the connection ended.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the socket failed: {0}")]
+    Socket(#[from] Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("the keeper closed the socket: {0}")]
+    Closed(String),
+    #[error("the keeper did not answer in time")]
+    Silent,
+    #[error("the keeper sent something else than the protocol asks for: {0}")]
+    Protocol(String),
+    #[error("this keeper works on another {0}: correct `keeper` in the configuration")]
+    Stranger(&'static str),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<tokio_tungstenite::tungstenite::Error> for ConnectError {
+    fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
+        Self::Socket(Box::new(error))
+    }
+}
+
+/// Keeps a socket to the keeper open until the shutdown.
+pub(crate) async fn run(link: Arc<KeeperLink>) {
+    let node = link.node.clone();
+    let (offers, unknown) = Offers::new(node.config.provider, &node.config.offers, &node.resources);
+    for name in unknown {
+        tracing::warn!(resource = name, "the ResourceCatalog has no such resource: the offer is left out");
+    }
+    let (credits, incoming) = mpsc::channel(QUEUE);
+    let crediting = tokio::spawn(credit::run(link.clone(), incoming));
+    let mut connection = Connection { link: link.clone(), offers, credits, sent: HashMap::new() };
+    let mut pause = BACKOFF.0;
+    while !node.shutdown.is_cancelled() {
+        let result = tokio::select! {
+            result = connection.session(&mut pause) => result,
+            () = node.shutdown.cancelled() => break,
+        };
+        link.set_up(false);
+        if let Err(error) = result {
+            observe::disconnected(&error, pause.as_millis());
+            node.health.set("keeper", Err(error.to_string()));
+        }
+        let jitter = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        tokio::select! {
+            () = tokio::time::sleep(jitter) => pause = (pause * 2).min(BACKOFF.1),
+            () = node.shutdown.cancelled() => break,
+        }
+    }
+    drop(connection);
+    if let Err(error) = crediting.await {
+        observe::failing("acceptance", &error);
+    }
+}
+
+struct Connection {
+    link: Arc<KeeperLink>,
+    offers: Offers,
+    credits: mpsc::Sender<Incoming>,
+    /// The newest sequence of each job that went over the socket that is open now.
+    sent: HashMap<JobId, u64>,
+}
+
+impl Connection {
+    /// One socket, from its opening to its end.
+    async fn session(&mut self, pause: &mut Duration) -> Result<(), ConnectError> {
+        let (mut socket, info) = timeout(HANDSHAKE, self.log_in()).await.map_err(|_| ConnectError::Silent)??;
+        *pause = BACKOFF.0;
+        observe::connected(info.keeper);
+        self.link.set_info(info);
+        self.link.set_up(true);
+        self.link.node.health.set("keeper", Ok(()));
+        self.sent.clear();
+        self.offers.reconnected();
+        self.report(&mut socket).await?;
+        let mut heard = Instant::now();
+        let mut pings = tokio::time::interval(PING);
+        let mut renewals = tokio::time::interval(Duration::from_secs(1));
+        let link = self.link.clone();
+        loop {
+            tokio::select! {
+                message = socket.next() => {
+                    heard = Instant::now();
+                    self.receive(&mut socket, message).await?;
+                }
+                () = link.reports_due() => self.report(&mut socket).await?,
+                _ = renewals.tick() => self.publish(&mut socket).await?,
+                _ = pings.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        return Err(ConnectError::Silent);
+                    }
+                    socket.send(Message::Ping(Default::default())).await?;
+                }
+            }
+        }
+    }
+
+    async fn log_in(&self) -> Result<(Socket, Info), ConnectError> {
+        let (link, node) = (&self.link, &self.link.node);
+        let info = link.fetch_info().await?;
+        self.check_terms(&info)?;
+        let url = link.socket()?;
+        let (mut socket, _) = connect_async_with_config(url.as_str(), None, true).await?;
+        let nonce = match next_frame(&mut socket).await? {
+            ToWorker::Challenge { nonce } => nonce,
+            other => return Err(ConnectError::Protocol(format!("{other:?} instead of a challenge"))),
+        };
+        let open = node.ledger.open_jobs(info.keeper).await?;
+        let hello = FromWorker::Hello {
+            provider: node.config.provider,
+            capabilities: node.capabilities(),
+            jobs: open.iter().filter(|row| !(row.stage == JobStage::Failed && row.reported)).map(job_of).collect(),
+            signature: node.key.sign(login_digest(info.keeper, nonce)),
+        };
+        send(&mut socket, &hello).await?;
+        match next_frame(&mut socket).await? {
+            ToWorker::Welcome { info } => {
+                self.check_terms(&info)?;
+                Ok((socket, info))
+            }
+            other => Err(ConnectError::Protocol(format!("{other:?} instead of a welcome"))),
+        }
+    }
+
+    fn check_terms(&self, info: &Info) -> Result<(), ConnectError> {
+        let node = &self.link.node;
+        if info.chain_id.get() != node.domain.chain_id() {
+            return Err(ConnectError::Stranger("chain"));
+        }
+        if info.settlement != node.domain.settlement() {
+            return Err(ConnectError::Stranger("Settlement contract"));
+        }
+        Ok(())
+    }
+
+    async fn receive(
+        &mut self,
+        socket: &mut Socket,
+        message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
+    ) -> Result<(), ConnectError> {
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Close(frame))) => {
+                return Err(ConnectError::Closed(frame.map(|frame| frame.reason.to_string()).unwrap_or_default()));
+            }
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(ConnectError::Closed("without a reason".into())),
+        };
+        match serde_json::from_str(text.as_str()) {
+            Ok(frame) => self.handle(socket, frame).await,
+            Err(error) => {
+                observe::failing("frame", &error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle(&mut self, socket: &mut Socket, frame: ToWorker) -> Result<(), ConnectError> {
+        match frame {
+            ToWorker::Assign { order, channel, price, cap } => {
+                self.offers.matched(order.order.resource, order.order.max_units);
+                self.assign(order, channel, price, cap).await?;
+            }
+            ToWorker::Accepted { job, accepted } => {
+                // The other end lives as long as this connection, so sending fails only while it is being dropped.
+                let _ = self.credits.send(Incoming { job, accepted }).await;
+            }
+            ToWorker::ReceiptRefused { job, sequence, refusal } => {
+                observe::receipt_refused(job, sequence, &refusal);
+                self.refused(job, sequence, refusal).await?;
+            }
+            ToWorker::Stop { job, refusal } => {
+                if !self.link.node.stop(job, refusal) {
+                    self.answer_stop(socket, job).await?;
+                }
+            }
+            ToWorker::OfferTaken { offer } => observe::offer_taken(offer),
+            ToWorker::OfferRefused { offer, refusal } => {
+                self.offers.refused(offer, now());
+                observe::offer_refused(offer, &refusal);
+            }
+            ToWorker::Info { info } => {
+                self.check_terms(&info)?;
+                self.link.set_info(info);
+            }
+            ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => {
+                return Err(ConnectError::Protocol("a second login".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a job, or reports again how it ended.
+    async fn assign(
+        &mut self,
+        order: SignedOrder,
+        channel: ChannelId,
+        price: Price,
+        cap: Amount,
+    ) -> Result<(), ConnectError> {
+        let node = self.link.node.clone();
+        let Some(keeper) = self.link.keeper() else {
+            return Err(ConnectError::Protocol("a job before the welcome".into()));
+        };
+        // A signature that recovers nobody names the zero address, which no channel has: the match is then refused.
+        let signer = order.signer(&node.domain).unwrap_or_default();
+        let assignment = Assignment { keeper, order, signer, channel, price, cap };
+        let job = assignment.job();
+        let Some(stop) = node.register(job) else { return Ok(()) };
+        if !node.ledger.add_job(&assignment, JobStage::Running, now()).await? {
+            node.unregister(job);
+            node.ledger.set_reported(job, false).await?;
+            self.sent.remove(&job);
+            self.link.changed(job);
+            return Ok(());
+        }
+        let Ok(slot) = node.slots.clone().try_acquire_owned() else {
+            node.unregister(job);
+            let refusal = Refusal::new(Code::Limited, "all slots of this worker are taken");
+            node.ledger.fail(job, None, &refusal, now()).await?;
+            self.link.changed(job);
+            return Ok(());
+        };
+        let link = self.link.clone();
+        tokio::spawn(async move {
+            node.run_job(link.as_ref(), &assignment, &stop).await;
+            drop(slot);
+        });
+        Ok(())
+    }
+
+    /// The keeper will not take a receipt. Only the newest one decides: older ones may merely have come twice.
+    async fn refused(&mut self, job: JobId, sequence: u64, refusal: Refusal) -> Result<(), ConnectError> {
+        let node = &self.link.node;
+        let newest = node.ledger.newest_receipt(job).await?;
+        if newest.is_none_or(|newest| newest.statement.sequence != sequence) || node.stop(job, refusal.clone()) {
+            return Ok(());
+        }
+        let delivered = node.ledger.job(job).await?.is_some_and(|row| row.stage == JobStage::Delivered);
+        if delivered {
+            node.ledger.fail(job, None, &refusal, now()).await?;
+            node.ledger.set_reported(job, true).await?;
+        }
+        Ok(())
+    }
+
+    /// A job that does not run here is over; the keeper hears how.
+    async fn answer_stop(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
+        let row = self.link.node.ledger.job(job).await?;
+        if let Some(row) = row.filter(|row| row.stage != JobStage::Failed) {
+            tracing::debug!(%job, stage = ?row.stage, "a stop came after the end of its job");
+            return Ok(());
+        }
+        let refusal = Refusal::new(Code::NodeFailed, "the job does not run on this worker");
+        send(socket, &FromWorker::Failed { job, refusal }).await
+    }
+
+    /// Sends every receipt and failure that the keeper has not heard over this socket.
+    async fn report(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
+        let Some(keeper) = self.link.keeper() else { return Ok(()) };
+        let ledger = &self.link.node.ledger;
+        ledger.close_ended(keeper, Timestamp(now().get().saturating_sub(HOLD_SECONDS))).await?;
+        for row in ledger.open_jobs(keeper).await? {
+            self.report_job(socket, &row).await?;
+        }
+        Ok(())
+    }
+
+    async fn report_job(&mut self, socket: &mut Socket, row: &JobRow) -> Result<(), ConnectError> {
+        let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
+        let receipts = ledger.receipts(job).await?;
+        let billed = receipts.last().map_or(Amount::ZERO, |last| last.statement.amount);
+        if row.stage == JobStage::Failed && row.reported && row.paid >= billed {
+            ledger.close_job(job).await?;
+            return Ok(());
+        }
+        for receipt in receipts {
+            let statement = &receipt.statement;
+            let is_paid = statement.amount <= row.paid && !statement.is_final();
+            let is_sent = self.sent.get(&job).is_some_and(|sent| *sent >= statement.sequence);
+            if is_paid || is_sent {
+                continue;
+            }
+            let outputs = if statement.is_final() { row.outputs.clone() } else { Vec::new() };
+            self.sent.insert(job, statement.sequence);
+            send(socket, &FromWorker::Receipt { receipt, outputs }).await?;
+        }
+        if row.stage == JobStage::Failed && !row.reported {
+            let unexplained = || Refusal::new(Code::NodeFailed, "the job failed");
+            let refusal = row.refusal.clone().unwrap_or_else(unexplained);
+            send(socket, &FromWorker::Failed { job, refusal }).await?;
+            ledger.set_reported(job, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
+        let node = self.link.node.clone();
+        for offer in self.offers.due(now(), &node.domain, &node.key) {
+            send(socket, &FromWorker::Offer { offer }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn job_of(row: &JobRow) -> JobId {
+    row.assignment.job()
+}
+
+async fn send(socket: &mut Socket, frame: &FromWorker) -> Result<(), ConnectError> {
+    let text = serde_json::to_string(frame).map_err(|error| ConnectError::Protocol(error.to_string()))?;
+    Ok(socket.send(Message::text(text)).await?)
+}
+
+/// The next frame of the handshake.
+async fn next_frame(socket: &mut Socket) -> Result<ToWorker, ConnectError> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(text.as_str()).map_err(|e| ConnectError::Protocol(e.to_string()));
+            }
+            Some(Ok(Message::Close(frame))) => {
+                return Err(ConnectError::Closed(frame.map(|frame| frame.reason.to_string()).unwrap_or_default()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(ConnectError::Closed("without a reason".into())),
+        }
+    }
+}

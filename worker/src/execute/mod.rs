@@ -1,0 +1,236 @@
+//! Running a job: one boundary, an executor per kind of program.
+//!
+//! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
+//! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
+
+mod cuda;
+mod wasm;
+
+pub use cuda::CudaExecutor;
+pub use wasm::WasmExecutor;
+
+use bytes::Bytes;
+use protocol::amount::Quantity;
+use protocol::job::{Blob, Envelope, Kind};
+use protocol::resource::{Unit, Usage};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the operator lets jobs use of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExecuteConfig {
+    /// WebAssembly jobs.
+    pub wasm: WasmConfig,
+    /// CUDA jobs.
+    pub cuda: CudaConfig,
+}
+
+/// Bounds of WebAssembly jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WasmConfig {
+    /// Largest `limits.memory` accepted, in bytes. Default: 1 GiB.
+    pub max_memory: u64,
+    /// Largest sum of declared outputs accepted, in bytes. Default: 256 MiB.
+    pub max_outputs: u64,
+}
+
+impl Default for WasmConfig {
+    fn default() -> Self {
+        Self { max_memory: 1 << 30, max_outputs: 256 << 20 }
+    }
+}
+
+/// Where CUDA is found, and bounds of CUDA jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CudaConfig {
+    /// Whether a device is looked for at all. Default: true.
+    pub enabled: bool,
+    /// Number of the device, counted from 0. Default: 0.
+    pub device: u32,
+    /// Folders that are searched for NVRTC (and the driver library) before the system's own. Default: none.
+    pub libraries: Vec<PathBuf>,
+    /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
+    pub max_memory: u64,
+    /// Whether the compiler runs without file access. Turn it off only on a kernel without Landlock, and only for
+    /// clients that may read every file the worker can read: `#include` would open them. Default: true.
+    pub confine_compiler: bool,
+    /// Accepts the emulated device of the test kit. A network refuses its results. Default: false.
+    pub allow_emulated: bool,
+}
+
+impl Default for CudaConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            device: 0,
+            libraries: Vec::new(),
+            max_memory: 0,
+            confine_compiler: true,
+            allow_emulated: false,
+        }
+    }
+}
+
+/// A job that is ready to run.
+#[derive(Debug, Clone)]
+pub struct JobInput {
+    /// What to run, validated.
+    pub envelope: Envelope,
+    /// The bytes of [`Envelope::blobs`], in that order: the program, then the inputs.
+    pub blobs: Vec<Bytes>,
+    /// The unit that the job is billed in.
+    pub unit: Unit,
+    /// The job is stopped before it uses more of that unit.
+    pub max_units: Quantity,
+}
+
+/// A job that ran to its end.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// All that it used.
+    pub usage: Usage,
+    /// Its outputs, in the order of the envelope.
+    pub outputs: Vec<Bytes>,
+}
+
+/// Why a job did not run to its end. Nothing here is worth a retry on the same worker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    /// The program is at fault; what it used is billed.
+    #[error("the program failed: {detail}")]
+    Program {
+        /// What it did wrong, for its author.
+        detail: String,
+        /// What it used until then.
+        usage: Usage,
+    },
+    /// The job reached a limit of its order or envelope; what it used is billed.
+    #[error("the job was stopped at a limit: {detail}")]
+    Limit {
+        /// Which limit, and where it is set.
+        detail: String,
+        /// What it used until then, never above the limit.
+        usage: Usage,
+    },
+    /// The worker was told to stop; what was used is billed.
+    #[error("the job was cancelled")]
+    Cancelled {
+        /// What it used until then.
+        usage: Usage,
+    },
+    /// This worker cannot run such a job; it did not start.
+    #[error("this worker cannot run the job: {0}")]
+    Unsupported(String),
+    /// The machine failed, not the program; nothing more is billed.
+    #[error("the node failed: {0}")]
+    Node(String),
+}
+
+impl ExecuteError {
+    /// What can be billed for the job all the same: nothing where the worker itself is at fault.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Self::Program { usage, .. } | Self::Limit { usage, .. } | Self::Cancelled { usage } => *usage,
+            Self::Unsupported(_) | Self::Node(_) => Usage::default(),
+        }
+    }
+}
+
+/// Runs programs of one kind.
+pub trait Executor: Send + Sync {
+    /// The kind of programs that it runs.
+    fn kind(&self) -> Kind;
+
+    /// What counts or compiles, such as `wasmtime-48` or `nvrtc-13.0`; an envelope may ask for it.
+    fn toolchain(&self) -> String;
+
+    /// The name of the device that it runs on, where it needs one.
+    fn device(&self) -> Option<String>;
+
+    /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
+    ///
+    /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers
+    /// them all. `bytes_out` stays zero until the outputs are delivered.
+    fn execute(
+        &self,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError>;
+}
+
+/// The executors that this machine has: WebAssembly always, CUDA where a device, its driver and NVRTC are found.
+pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
+    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(WasmExecutor::new(config.wasm.clone())?)];
+    match CudaExecutor::find(&config.cuda) {
+        Ok(cuda) => {
+            tracing::info!(device = cuda.device(), toolchain = cuda.toolchain(), "CUDA jobs are accepted");
+            executors.push(Arc::new(cuda));
+        }
+        Err(reason) => tracing::info!(%reason, "CUDA jobs are not accepted"),
+    }
+    Ok(executors)
+}
+
+impl JobInput {
+    /// The program's bytes, after checking that the blobs are those of the envelope.
+    fn program(&self) -> Result<&Bytes, ExecuteError> {
+        let declared: Vec<Blob> = self.envelope.blobs().collect();
+        let same = declared.len() == self.blobs.len()
+            && declared.iter().zip(&self.blobs).all(|(blob, bytes)| blob.length.get() == bytes.len() as u64);
+        if !same {
+            return Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into()));
+        }
+        Ok(&self.blobs[0])
+    }
+
+    /// The inputs' bytes.
+    fn inputs(&self) -> &[Bytes] {
+        self.blobs.get(1..).unwrap_or_default()
+    }
+
+    /// Refuses a job that asks for another compiler or fuel counter.
+    fn require_toolchain(&self, wanted: &str, have: &str) -> Result<(), ExecuteError> {
+        if wanted.is_empty() || wanted == have {
+            return Ok(());
+        }
+        Err(ExecuteError::Unsupported(format!("it asks for the toolchain {wanted}, this worker has {have}")))
+    }
+
+    /// Refuses a job that declares more memory than the operator allows.
+    fn require_memory(&self, allowed: u64) -> Result<u64, ExecuteError> {
+        let memory = self.envelope.limits.memory.get();
+        if memory > allowed {
+            return Err(ExecuteError::Unsupported(format!(
+                "limits.memory is {memory} bytes, this worker allows {allowed}"
+            )));
+        }
+        Ok(memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_runs_wasm() {
+        let config =
+            ExecuteConfig { cuda: CudaConfig { enabled: false, ..CudaConfig::default() }, ..Default::default() };
+        let kinds: Vec<Kind> = executors(&config).unwrap().iter().map(|executor| executor.kind()).collect();
+        assert_eq!(kinds, [Kind::Wasm]);
+    }
+
+    #[test]
+    fn a_failure_of_the_node_bills_nothing() {
+        let usage = Usage { cpu_ms: Quantity(7), ..Usage::default() };
+        assert_eq!(ExecuteError::Cancelled { usage }.usage(), usage);
+        assert_eq!(ExecuteError::Node("disk".into()).usage(), Usage::default());
+    }
+}

@@ -1,0 +1,199 @@
+//! WebAssembly jobs, metered by fuel: the same module and inputs give the same outputs and the same fuel everywhere.
+//!
+//! Everything that could differ between two machines is turned off or pinned: no clock, no randomness, no threads,
+//! canonical NaNs, deterministic relaxed SIMD, growth of memory that fails by trap. The guest runs in slices of
+//! [`SLICE_FUEL`]; between two slices it is suspended, and limits are checked and progress is told. A slice ends
+//! inside any loop, so an endless one is stopped too.
+//!
+//! Metering: `cpu_ms` is the fuel divided by [`FUEL_PER_CPU_MS`], rounded up. `memory_mib_s` is the memory that the
+//! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
+//! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
+
+mod guest;
+mod meter;
+
+use super::{Delivered, ExecuteError, Executor, JobInput, WasmConfig};
+use bytes::Bytes;
+use guest::{Guest, Halt};
+use meter::Meter;
+use protocol::job::{Kind, Program};
+use protocol::resource::Usage;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Config, Engine, ExternType, Linker, Module, Store, Trap};
+
+#[cfg(doc)]
+use protocol::resource::FUEL_PER_CPU_MS;
+
+/// Fuel between two checks of the limits: two vCPU-milliseconds.
+const SLICE_FUEL: u64 = 4_000_000;
+/// Largest module. Compiling cannot be interrupted, and its time is not billed.
+const MAX_MODULE_BYTES: usize = 8 << 20;
+/// Bytes of native stack for the guest; fixed, because running out of it is a result too.
+const STACK_BYTES: usize = 512 << 10;
+/// What counts the fuel. Another major version may count differently.
+const TOOLCHAIN: &str = "wasmtime-48";
+
+/// Runs WebAssembly jobs.
+pub struct WasmExecutor {
+    config: WasmConfig,
+    engine: Engine,
+    linker: Linker<Guest>,
+}
+
+impl WasmExecutor {
+    /// Sets up the compiler and the functions that guests may import.
+    pub fn new(config: WasmConfig) -> Result<Self, ExecuteError> {
+        let node = |error: wasmtime::Error| ExecuteError::Node(format!("WebAssembly cannot be set up: {error:#}"));
+        let engine = Engine::new(&engine_config()).map_err(node)?;
+        let mut linker = Linker::new(&engine);
+        guest::define_imports(&mut linker).map_err(node)?;
+        Ok(Self { config, engine, linker })
+    }
+
+    fn compile(&self, code: &[u8]) -> Result<Module, ExecuteError> {
+        let refuse = |detail| Err(ExecuteError::Program { detail, usage: Usage::default() });
+        if code.len() > MAX_MODULE_BYTES {
+            return refuse(format!("the module has {} bytes, at most {MAX_MODULE_BYTES} are compiled", code.len()));
+        }
+        let module = match Module::from_binary(&self.engine, code) {
+            Ok(module) => module,
+            Err(error) => return refuse(format!("the module does not compile: {error:#}")),
+        };
+        if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
+            return refuse("the module does not export its memory as `memory`".into());
+        }
+        let run = match module.get_export("run") {
+            Some(ExternType::Func(run)) => run,
+            _ => return refuse("the module does not export a function `run`".into()),
+        };
+        let results: Vec<_> = run.results().collect();
+        if run.params().len() != 0 || !matches!(results.as_slice(), [wasmtime::ValType::I32]) {
+            return refuse("the exported function `run` must take nothing and return an i32".into());
+        }
+        Ok(module)
+    }
+
+    fn store(&self, guest: Guest, fuel: u64) -> wasmtime::Result<Store<Guest>> {
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| guest);
+        store.set_fuel(fuel)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+        Ok(store)
+    }
+}
+
+impl Executor for WasmExecutor {
+    fn kind(&self) -> Kind {
+        Kind::Wasm
+    }
+
+    fn toolchain(&self) -> String {
+        TOOLCHAIN.into()
+    }
+
+    fn device(&self) -> Option<String> {
+        None
+    }
+
+    fn execute(
+        &self,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
+        };
+        job.require_toolchain(toolchain, TOOLCHAIN)?;
+        let memory = job.require_memory(self.config.max_memory)?;
+        require_outputs(&job, self.config.max_outputs)?;
+        let meter = Arc::new(Meter::new(&job, memory)?);
+        let deadline = Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get());
+        let module = self.compile(job.program()?)?;
+
+        let guest = Guest::new(&job, memory, Arc::clone(&meter), deadline, cancel.clone());
+        let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));
+        let mut store = self.store(guest, meter.fuel_limit()).map_err(node)?;
+        let outcome = self.drive(&mut store, &module, &meter, &progress);
+        meter.burned_all_but(store.get_fuel().map_err(node)?);
+        match outcome {
+            Ok(0) => Ok(deliver(store.into_data(), &meter)),
+            Ok(code) => {
+                Err(ExecuteError::Program { detail: format!("`run` returned {code}, not 0"), usage: meter.usage() })
+            }
+            Err(error) => Err(explain(&error, &meter)),
+        }
+    }
+}
+
+impl WasmExecutor {
+    /// Runs the guest slice by slice.
+    fn drive(
+        &self,
+        store: &mut Store<Guest>,
+        module: &Module,
+        meter: &Meter,
+        progress: &watch::Sender<Usage>,
+    ) -> wasmtime::Result<i32> {
+        let stop = store.data().stop.clone();
+        let mut running = pin!(async {
+            let instance = self.linker.instantiate_async(&mut *store, module).await?;
+            let run = instance.get_typed_func::<(), i32>(&mut *store, "run")?;
+            run.call_async(&mut *store, ()).await
+        });
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            // Nothing but the end of a slice suspends the guest, so it can be resumed at once, without a waker.
+            if let Poll::Ready(outcome) = running.as_mut().poll(&mut context) {
+                return outcome;
+            }
+            meter.burned(SLICE_FUEL);
+            progress.send_replace(meter.usage());
+            stop.check()?;
+        }
+    }
+}
+
+fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .max_wasm_stack(STACK_BYTES);
+    config
+}
+
+fn require_outputs(job: &JobInput, allowed: u64) -> Result<(), ExecuteError> {
+    let declared = job.envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
+    match declared {
+        Some(sum) if sum <= allowed => Ok(()),
+        _ => Err(ExecuteError::Unsupported(format!("its outputs are larger than {allowed} bytes together"))),
+    }
+}
+
+fn deliver(guest: Guest, meter: &Meter) -> Delivered {
+    let outputs: Vec<Bytes> = guest.into_outputs();
+    let bytes_out: u64 = outputs.iter().map(|output| output.len() as u64).sum();
+    Delivered { usage: Usage { bytes_out: bytes_out.into(), ..meter.usage() }, outputs }
+}
+
+/// What went wrong, in the words of the job's author.
+fn explain(error: &wasmtime::Error, meter: &Meter) -> ExecuteError {
+    let usage = meter.usage();
+    match (error.downcast_ref::<Halt>(), error.downcast_ref::<Trap>()) {
+        (Some(Halt::Cancelled), _) => ExecuteError::Cancelled { usage },
+        (Some(halt), _) if halt.is_limit() => ExecuteError::Limit { detail: halt.to_string(), usage },
+        (Some(halt), _) => ExecuteError::Program { detail: halt.to_string(), usage },
+        (None, Some(Trap::OutOfFuel)) => ExecuteError::Limit { detail: meter.exhausted(), usage },
+        (None, Some(trap)) => ExecuteError::Program { detail: trap.to_string(), usage },
+        (None, None) => ExecuteError::Program { detail: format!("{error:#}"), usage },
+    }
+}

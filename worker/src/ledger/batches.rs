@@ -1,0 +1,148 @@
+//! Batches of a keeper in which something is owed, from acceptance to payout.
+
+use super::{Ledger, LedgerError, address, amount, column, decode, encode};
+use alloy::primitives::Address;
+use protocol::amount::Amount;
+use protocol::tree::Proof;
+use protocol::voucher::BatchNumber;
+
+/// Where a batch stands, as far as this worker is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchStage {
+    /// No proof of it is stored yet.
+    Open,
+    /// A proof that covers everything owed is stored; the batch is not final.
+    Proven,
+    /// Payable.
+    Final,
+    /// Paid.
+    Claimed,
+    /// Voided or lapsed: only `recover` pays.
+    Void,
+}
+
+impl BatchStage {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Proven => "proven",
+            Self::Final => "final",
+            Self::Claimed => "claimed",
+            Self::Void => "void",
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, LedgerError> {
+        [Self::Open, Self::Proven, Self::Final, Self::Claimed, Self::Void]
+            .into_iter()
+            .find(|stage| stage.as_str() == text)
+            .ok_or_else(|| LedgerError::Corrupt(format!("batch state {text:?}")))
+    }
+}
+
+/// A batch in which something is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRow {
+    /// Its number.
+    pub number: BatchNumber,
+    /// Where it stands.
+    pub stage: BatchStage,
+    /// The highest `owed` accepted in it.
+    pub owed: Amount,
+    /// Amount of the proven leaf.
+    pub amount: Amount,
+    /// Its proof.
+    pub proof: Option<Proof>,
+    /// Highest `owed` put on chain as a challenge.
+    pub challenged: Amount,
+}
+
+impl Ledger {
+    /// All batches of a keeper that are neither paid nor void, oldest first.
+    pub async fn unpaid_batches(&self, keeper: Address) -> Result<Vec<BatchRow>, LedgerError> {
+        let keeper = keeper.as_slice();
+        let rows = sqlx::query!(
+            r#"SELECT b.number AS "number!: i64", b.state, b.amount, b.proof, b.challenged, MAX(a.owed) AS "owed!: i64"
+               FROM batches b JOIN acceptances a ON a.keeper = b.keeper AND a.batch = b.number
+               WHERE b.keeper = $1 AND b.state NOT IN ('claimed', 'void')
+               GROUP BY b.number ORDER BY b.number"#,
+            keeper
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(BatchRow {
+                    number: number(row.number)?,
+                    stage: BatchStage::from_text(&row.state)?,
+                    owed: amount(row.owed)?,
+                    amount: amount(row.amount)?,
+                    proof: row.proof.as_deref().map(decode).transpose()?,
+                    challenged: amount(row.challenged)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Keepers that still owe something; more than one after the worker changed its keeper.
+    pub async fn owing_keepers(&self) -> Result<Vec<Address>, LedgerError> {
+        let rows = sqlx::query!("SELECT DISTINCT keeper FROM batches WHERE state NOT IN ('claimed', 'void')")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| address(&row.keeper)).collect()
+    }
+
+    /// Stores a proof that was checked against the chain.
+    pub async fn set_proof(
+        &self,
+        keeper: Address,
+        batch: BatchNumber,
+        leaf: Amount,
+        proof: &Proof,
+    ) -> Result<(), LedgerError> {
+        let (keeper, leaf, proof) = (keeper.as_slice(), column(leaf.get())?, encode(proof)?);
+        sqlx::query!(
+            "UPDATE batches SET amount = $3, proof = $4, state = CASE state WHEN 'open' THEN 'proven' ELSE state END
+             WHERE keeper = $1 AND number = $2",
+            keeper,
+            batch,
+            leaf,
+            proof
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Moves a batch on.
+    pub async fn set_stage(
+        &self,
+        keeper: Address,
+        batch: BatchNumber,
+        stage: BatchStage,
+    ) -> Result<(), LedgerError> {
+        let (keeper, stage) = (keeper.as_slice(), stage.as_str());
+        sqlx::query!("UPDATE batches SET state = $3 WHERE keeper = $1 AND number = $2", keeper, batch, stage)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes a challenge that is on chain.
+    pub async fn set_challenged(
+        &self,
+        keeper: Address,
+        batch: BatchNumber,
+        owed: Amount,
+    ) -> Result<(), LedgerError> {
+        let (keeper, owed) = (keeper.as_slice(), column(owed.get())?);
+        sqlx::query!("UPDATE batches SET challenged = $3 WHERE keeper = $1 AND number = $2", keeper, batch, owed)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn number(value: i64) -> Result<BatchNumber, LedgerError> {
+    BatchNumber::try_from(value).map_err(|_| LedgerError::Corrupt(format!("batch number {value}")))
+}

@@ -1,0 +1,60 @@
+//! Figures for the operator.
+
+use super::{Ledger, LedgerError, amount, unsigned};
+use protocol::amount::Amount;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Figures of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of jobs by state.
+    pub jobs: BTreeMap<String, u64>,
+    /// Owed by keepers and not claimed yet.
+    pub owed: Amount,
+    /// Claimed so far.
+    pub claimed: Amount,
+    /// Total of direct vouchers not redeemed yet, fees included.
+    pub unredeemed: Amount,
+}
+
+impl Ledger {
+    /// Opens the ledger beside a running worker; it must exist.
+    pub async fn open_for_reading(folder: &Path) -> Result<Self, LedgerError> {
+        let options = SqliteConnectOptions::new().filename(folder.join("ledger.sqlite")).read_only(true);
+        Ok(Self { pool: SqlitePoolOptions::new().max_connections(1).connect_with(options).await? })
+    }
+
+    /// Figures for the operator.
+    pub async fn summary(&self) -> Result<Summary, LedgerError> {
+        let rows = sqlx::query!(r#"SELECT state, COUNT(*) AS "count!: i64" FROM jobs GROUP BY state"#)
+            .fetch_all(&self.pool)
+            .await?;
+        let jobs = rows
+            .into_iter()
+            .map(|row| Ok((row.state, unsigned(row.count)?)))
+            .collect::<Result<_, LedgerError>>()?;
+        let owed = sqlx::query!(
+            r#"SELECT COALESCE(SUM(a.earned), 0) AS "sum!: i64" FROM acceptances a
+               JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch WHERE b.state <> 'claimed'"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let claimed = sqlx::query!(
+            r#"SELECT COALESCE(SUM(amount), 0) AS "sum!: i64" FROM batches WHERE state = 'claimed'"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let unredeemed =
+            sqlx::query!(r#"SELECT COALESCE(SUM(total - redeemed), 0) AS "sum!: i64" FROM vouchers"#)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(Summary {
+            jobs,
+            owed: amount(owed.sum)?,
+            claimed: amount(claimed.sum)?,
+            unredeemed: amount(unredeemed.sum)?,
+        })
+    }
+}

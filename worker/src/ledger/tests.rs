@@ -1,0 +1,198 @@
+use super::*;
+use crate::fixture::{self, Folder};
+use protocol::amount::{Quantity, Timestamp};
+use protocol::job::{Blob, Kind, result_hash};
+use protocol::tree::Proof;
+use protocol::voucher::Accepted;
+use protocol::wire::{Code, Refusal};
+
+fn credit<'a>(assignment: &Assignment, accepted: &'a Accepted, paid: u64, last: bool) -> Credit<'a> {
+    Credit { job: assignment.job(), channel: assignment.channel, paid: Amount(paid), last, accepted }
+}
+
+fn pair(assignment: &Assignment, sequence: u64, cpu_ms: u64, owed: u64) -> Accepted {
+    let receipt = fixture::receipt(assignment, sequence, cpu_ms, B256::ZERO);
+    let voucher = fixture::voucher(assignment, &fixture::session_key(), &receipt, 2 * cpu_ms + 10);
+    fixture::accepted(voucher, owed, &fixture::keeper_key())
+}
+
+#[tokio::test]
+async fn a_job_and_its_receipts_survive_a_restart() {
+    let folder = Folder::new();
+    let assignment = fixture::assignment(1);
+    let receipt = fixture::receipt(&assignment, 1, 100, B256::ZERO);
+    {
+        let ledger = folder.ledger().await;
+        assert!(ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap());
+        assert!(!ledger.add_job(&assignment, JobStage::Queued, Timestamp(6)).await.unwrap());
+        ledger.set_kind(assignment.job(), Kind::Wasm).await.unwrap();
+        ledger.add_receipt(&receipt).await.unwrap();
+        ledger.close().await;
+    }
+    let ledger = folder.ledger().await;
+    let row = ledger.job(assignment.job()).await.unwrap().unwrap();
+    assert_eq!((row.assignment, row.stage, row.kind), (assignment.clone(), JobStage::Running, Some(Kind::Wasm)));
+    assert_eq!(ledger.newest_receipt(assignment.job()).await.unwrap(), Some(receipt.clone()));
+    let hash = receipt.statement.hash();
+    assert_eq!(ledger.receipt_of(assignment.job(), hash).await.unwrap(), Some(receipt));
+    assert_eq!(ledger.receipt_of(assignment.job(), B256::ZERO).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_restart_fails_what_ran_and_keeps_what_was_delivered() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (running, delivered) = (fixture::assignment(1), fixture::assignment(2));
+    for assignment in [&running, &delivered] {
+        ledger.add_job(assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    }
+    let outputs = [Blob { hash: B256::repeat_byte(4), length: Quantity(1) }];
+    let last = fixture::receipt(&delivered, 1, 10, result_hash(&outputs));
+    ledger.deliver(&last, &outputs, Timestamp(6)).await.unwrap();
+    let refusal = Refusal::new(Code::NodeFailed, "restarted");
+    assert_eq!(ledger.fail_interrupted(&refusal, Timestamp(7)).await.unwrap(), 1);
+    let row = ledger.job(running.job()).await.unwrap().unwrap();
+    assert_eq!((row.stage, row.refusal, row.reported), (JobStage::Failed, Some(refusal), false));
+    let row = ledger.job(delivered.job()).await.unwrap().unwrap();
+    assert_eq!((row.stage, row.outputs), (JobStage::Delivered, outputs.to_vec()));
+    ledger.set_reported(running.job(), true).await.unwrap();
+    assert!(ledger.job(running.job()).await.unwrap().unwrap().reported);
+}
+
+#[tokio::test]
+async fn one_receipt_a_sequence() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let assignment = fixture::assignment(1);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    ledger.add_receipt(&fixture::receipt(&assignment, 1, 10, B256::ZERO)).await.unwrap();
+    let twice = ledger.add_receipt(&fixture::receipt(&assignment, 1, 20, B256::ZERO)).await;
+    assert!(matches!(twice, Err(LedgerError::Database(_))), "{twice:?}");
+    ledger.add_receipt(&fixture::receipt(&assignment, 2, 20, B256::ZERO)).await.unwrap();
+    let sequences: Vec<_> =
+        ledger.receipts(assignment.job()).await.unwrap().iter().map(|r| r.statement.sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}
+
+#[tokio::test]
+async fn an_older_pair_never_replaces_a_newer_one() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let assignment = fixture::assignment(1);
+    let (keeper, channel) = (assignment.keeper, assignment.channel);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    let (old, new) = (pair(&assignment, 1, 100, 200), pair(&assignment, 2, 150, 300));
+    ledger.credit(&credit(&assignment, &new, 300, false)).await.unwrap();
+    ledger.credit(&credit(&assignment, &old, 200, false)).await.unwrap();
+    assert_eq!(ledger.newest_accepted(keeper, 3, channel).await.unwrap(), Some(new));
+    assert_eq!(ledger.job(assignment.job()).await.unwrap().unwrap().paid, Amount(300));
+    assert_eq!(ledger.earned_in(keeper, 3).await.unwrap(), Amount(300));
+    assert_eq!(ledger.newest_accepted(keeper, 4, channel).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_last_payment_closes_the_job() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let assignment = fixture::assignment(1);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    let accepted = pair(&assignment, 1, 100, 200);
+    ledger.credit(&credit(&assignment, &accepted, 200, true)).await.unwrap();
+    assert_eq!(ledger.job(assignment.job()).await.unwrap().unwrap().stage, JobStage::Closed);
+    assert_eq!(ledger.open_jobs(assignment.keeper).await.unwrap(), vec![]);
+    assert_eq!(ledger.channel_jobs(assignment.channel, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_owed_counts_until_its_batch_is_final() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let first = fixture::assignment(1);
+    let keeper = first.keeper;
+    let other_session = fixture::key(0x21);
+    let second = fixture::assignment_of(&other_session, keeper, 2);
+    for assignment in [&first, &second] {
+        ledger.add_job(assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    }
+    let one = pair(&first, 1, 100, 200);
+    let receipt = fixture::receipt(&second, 1, 25, B256::ZERO);
+    let voucher = fixture::voucher(&second, &other_session, &receipt, 60);
+    let two = fixture::accepted(voucher, 250, &fixture::keeper_key());
+    ledger.credit(&credit(&first, &one, 200, false)).await.unwrap();
+    ledger.credit(&credit(&second, &two, 50, false)).await.unwrap();
+    assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
+    assert_eq!(ledger.channel_exposure(first.channel).await.unwrap(), Amount(200));
+    assert_eq!(ledger.highest_owed(keeper, 3).await.unwrap(), Some(two));
+    assert_eq!(ledger.accepted_in(keeper, 3).await.unwrap().len(), 2);
+
+    let proof = Proof { index: 0, siblings: vec![] };
+    ledger.set_proof(keeper, 3, Amount(251), &proof).await.unwrap();
+    ledger.set_challenged(keeper, 3, Amount(250)).await.unwrap();
+    let rows = ledger.unpaid_batches(keeper).await.unwrap();
+    let expected = BatchRow {
+        number: 3,
+        stage: BatchStage::Proven,
+        owed: Amount(250),
+        amount: Amount(251),
+        proof: Some(proof),
+        challenged: Amount(250),
+    };
+    assert_eq!(rows, vec![expected]);
+    assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
+    ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
+    assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(0));
+    assert_eq!(ledger.owing_keepers().await.unwrap(), vec![keeper]);
+    ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
+    assert_eq!(ledger.unpaid_batches(keeper).await.unwrap(), vec![]);
+    assert_eq!(ledger.owing_keepers().await.unwrap(), Vec::<alloy::primitives::Address>::new());
+}
+
+#[tokio::test]
+async fn direct_vouchers_only_rise() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let assignment = fixture::assignment_of(&fixture::session_key(), fixture::PROVIDER, 1);
+    let (job, channel) = (assignment.job(), assignment.channel);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    let signed = |ms, total| {
+        let receipt = fixture::receipt(&assignment, 1, ms, B256::ZERO);
+        fixture::voucher(&assignment, &fixture::session_key(), &receipt, total)
+    };
+    let (old, new) = (signed(100, 210), signed(150, 310));
+    ledger.credit_direct(job, channel, &new, (Amount(300), Amount(310), false)).await.unwrap();
+    ledger.credit_direct(job, channel, &old, (Amount(200), Amount(0), false)).await.unwrap();
+    let row = ledger.direct_voucher(channel).await.unwrap().unwrap();
+    assert_eq!((row.voucher, row.redeemed), (new, Amount(0)));
+    let row = ledger.job(job).await.unwrap().unwrap();
+    assert_eq!((row.paid, row.debited), (Amount(300), Amount(310)));
+    assert_eq!(ledger.redeemable().await.unwrap().len(), 1);
+    ledger.set_redeemed(channel, Amount(310)).await.unwrap();
+    assert_eq!(ledger.redeemable().await.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn amounts_beyond_a_column_are_refused() {
+    assert!(matches!(column(u64::MAX), Err(LedgerError::TooLarge(u64::MAX))));
+    assert!(matches!(unsigned(-1), Err(LedgerError::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn what_ended_jobs_left_unpaid_is_known_until_they_are_given_up() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (first, second) = (fixture::assignment(1), fixture::assignment(2));
+    for assignment in [&first, &second] {
+        ledger.add_job(assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+        ledger.add_receipt(&fixture::receipt(assignment, 1, 100, B256::ZERO)).await.unwrap();
+    }
+    assert_eq!(ledger.unpaid(first.channel).await.unwrap(), Amount(0), "what runs has a limit of its own");
+    let refusal = Refusal::new(Code::Limited, "unpaid");
+    let last = fixture::receipt(&first, 2, 130, B256::ZERO);
+    ledger.fail(first.job(), Some(&last), &refusal, Timestamp(6)).await.unwrap();
+    assert_eq!(ledger.unpaid(first.channel).await.unwrap(), Amount(260));
+    ledger.credit(&credit(&first, &pair(&first, 1, 100, 200), 200, false)).await.unwrap();
+    assert_eq!(ledger.unpaid(first.channel).await.unwrap(), Amount(60));
+    assert_eq!(ledger.close_ended(first.keeper, Timestamp(6)).await.unwrap(), 0);
+    assert_eq!(ledger.close_ended(first.keeper, Timestamp(7)).await.unwrap(), 1);
+    assert_eq!(ledger.unpaid(first.channel).await.unwrap(), Amount(0));
+}

@@ -1,0 +1,35 @@
+//! A provider's node: it sells compute, meters it, and sees to it that it is paid.
+//!
+//! In the order in which a job flows:
+//! 1. [`config`] says what is sold and where trust ends; [`run`](crate::run()) opens everything and checks it.
+//! 2. `offer` signs offers; `connect` keeps the socket to the keeper, `direct` serves clients that pay without one.
+//! 3. `job` works on an assignment: blobs by hash, an executor of [`execute`], a receipt every interval from [`meter`].
+//! 4. [`accept`] holds every acceptance against PROTOCOL.md section 9 and the chain (`market`); only then does it count.
+//! 5. [`ledger`] has it on disk before anyone is told, so a crash loses nothing.
+//! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, and claims.
+
+pub mod config;
+mod run;
+mod status;
+mod node;
+mod market;
+mod offer;
+mod outlet;
+mod link;
+mod connect;
+mod direct;
+mod job;
+pub mod execute;
+pub mod meter;
+pub mod accept;
+mod credit;
+pub mod ledger;
+mod watch;
+mod observe;
+
+#[cfg(test)]
+mod fixture;
+
+pub use config::Config;
+pub use run::{RunError, Worker, run};
+pub use status::status;

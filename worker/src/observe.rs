@@ -1,0 +1,93 @@
+//! What the worker tells its operator: one function per event, each with its log line and its metric.
+
+use crate::accept::AcceptanceError;
+use alloy::primitives::{Address, B256};
+use protocol::amount::Amount;
+use protocol::order::JobId;
+use protocol::voucher::BatchNumber;
+use protocol::wire::Refusal;
+use std::fmt::Display;
+
+pub(crate) fn connected(keeper: Address) {
+    metrics::gauge!("capa_worker_connected").set(1.0);
+    tracing::info!(%keeper, "connected to the keeper");
+}
+
+pub(crate) fn disconnected(reason: &dyn Display, retry_ms: u128) {
+    metrics::gauge!("capa_worker_connected").set(0.0);
+    metrics::counter!("capa_worker_disconnects_total").increment(1);
+    tracing::warn!(%reason, retry_ms, "the connection to the keeper ended; trying again");
+}
+
+pub(crate) fn offer_taken(offer: B256) {
+    tracing::info!(%offer, "the offer rests in the book");
+}
+
+pub(crate) fn offer_refused(offer: B256, refusal: &Refusal) {
+    metrics::counter!("capa_worker_offers_refused_total").increment(1);
+    tracing::warn!(%offer, code = refusal.code.as_str(), reason = refusal.detail, "the keeper refused an offer");
+}
+
+pub(crate) fn job_started(job: JobId, provider_cap: Amount) {
+    metrics::counter!("capa_worker_jobs_started_total").increment(1);
+    tracing::info!(%job, cap = %provider_cap, "a job was taken");
+}
+
+pub(crate) fn job_delivered(job: JobId, amount: Amount) {
+    metrics::counter!("capa_worker_jobs_total", "end" => "delivered").increment(1);
+    tracing::info!(%job, %amount, "a job was delivered");
+}
+
+pub(crate) fn job_failed(job: JobId, refusal: &Refusal) {
+    metrics::counter!("capa_worker_jobs_total", "end" => refusal.code.as_str()).increment(1);
+    tracing::warn!(%job, code = refusal.code.as_str(), reason = refusal.detail, "a job failed");
+}
+
+pub(crate) fn receipt_refused(job: JobId, sequence: u64, refusal: &Refusal) {
+    metrics::counter!("capa_worker_receipts_refused_total").increment(1);
+    tracing::error!(%job, sequence, code = refusal.code.as_str(), reason = refusal.detail, "a receipt was refused");
+}
+
+pub(crate) fn credited(job: JobId, paid: Amount, batch: BatchNumber) {
+    metrics::counter!("capa_worker_acceptances_total").increment(1);
+    tracing::debug!(%job, %paid, batch, "a payment was counted");
+}
+
+pub(crate) fn acceptance_rejected(job: JobId, error: &AcceptanceError) {
+    metrics::counter!("capa_worker_acceptances_rejected_total").increment(1);
+    tracing::error!(%job, %error, "an acceptance is not counted as money");
+}
+
+pub(crate) fn proof_stored(batch: BatchNumber, amount: Amount) {
+    tracing::info!(batch, %amount, "the proof of a batch is stored");
+}
+
+pub(crate) fn proof_missing(batch: BatchNumber, reason: &dyn Display) {
+    metrics::counter!("capa_worker_proofs_missing_total").increment(1);
+    tracing::warn!(batch, %reason, "the keeper gave no good proof of a committed batch; asking again");
+}
+
+pub(crate) fn challenged(batch: BatchNumber, owed: Amount) {
+    metrics::counter!("capa_worker_challenges_total").increment(1);
+    tracing::error!(batch, %owed, "the keeper showed no good proof in time and is challenged on chain");
+}
+
+pub(crate) fn batch_void(batch: BatchNumber) {
+    metrics::counter!("capa_worker_batches_void_total").increment(1);
+    tracing::error!(batch, "the keeper is wound down: recover what it owes from the channels within the recovery period");
+}
+
+pub(crate) fn claimed(keeper: Address, amount: Amount, batches: usize) {
+    metrics::counter!("capa_worker_claimed_nano_total").increment(amount.get());
+    tracing::info!(%keeper, %amount, batches, "earnings were claimed");
+}
+
+pub(crate) fn redeemed(amount: Amount, channels: usize) {
+    metrics::counter!("capa_worker_redeemed_nano_total").increment(amount.get());
+    tracing::info!(%amount, channels, "direct vouchers were redeemed");
+}
+
+pub(crate) fn failing(part: &'static str, error: &dyn Display) {
+    metrics::counter!("capa_worker_errors_total", "part" => part).increment(1);
+    tracing::warn!(part, %error, "this step failed and is tried again");
+}

@@ -1,0 +1,241 @@
+//! Putting a worker together: everything that can be wrong is found before the first job is taken.
+
+use crate::config::{Config, ConfigError};
+use crate::connect;
+use crate::direct::Direct;
+use crate::execute::{ExecuteError, executors};
+use crate::ledger::{Ledger, LedgerError};
+use crate::link::{KeeperLink, LinkError};
+use crate::market::{Market, ReadError};
+use crate::node::{Node, now};
+use crate::watch;
+use alloy::primitives::Address;
+use protocol::signature::{Domain, SigningKey};
+use protocol::wire::{Code, Refusal};
+use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
+use service::health::{Health, serve_admin};
+use service::keystore::{KeystoreError, read_key};
+use service::shutdown::Shutdown;
+use service::telemetry::{self, Metrics};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long a shutdown waits for running jobs to write down how they ended.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a worker does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The worker key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeystoreError),
+    /// The key file holds no key.
+    #[error("the keystore holds no valid key: make a new one")]
+    InvalidKey,
+    /// The key signs for somebody else, or for nobody.
+    #[error(
+        "worker key {worker} is not registered for provider {provider} (the registry says {found}): add it with the \
+         provider's wallet, by `capa provider add-worker`"
+    )]
+    NotRegistered {
+        /// This worker's key.
+        worker: Address,
+        /// The configured provider.
+        provider: Address,
+        /// Whom the registry names; zero for nobody.
+        found: Address,
+    },
+    /// None of the offers is for a resource of the catalog.
+    #[error("the ResourceCatalog has none of the resources that are offered: correct [[offers]]")]
+    NothingToSell,
+    /// A chain cannot be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A contract cannot be read.
+    #[error("{0}: check the addresses of the contracts")]
+    Contract(#[from] ReadError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An executor cannot be made.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// Transactions cannot be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The keeper's address is wrong.
+    #[error("{0}")]
+    Link(String),
+    /// A port cannot be used.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part of the worker ended by itself.
+    #[error("{0} ended")]
+    Ended(&'static str),
+}
+
+impl From<LinkError> for RunError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error.to_string())
+    }
+}
+
+/// A worker that is ready to run: its ports are bound and its key is known to the registry.
+pub struct Worker {
+    node: Arc<Node>,
+    sender: Arc<Sender<Ledger>>,
+    link: Option<Arc<KeeperLink>>,
+    direct: Option<(TcpListener, Arc<Direct>)>,
+    admin: TcpListener,
+    admin_addr: SocketAddr,
+    direct_addr: Option<SocketAddr>,
+    metrics: Metrics,
+}
+
+/// Runs a worker until the shutdown.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    Worker::bind(config).await?.run(shutdown).await
+}
+
+impl Worker {
+    /// Opens everything that a worker needs and checks it.
+    pub async fn bind(config: Config) -> Result<Self, RunError> {
+        config.validate()?;
+        let metrics = telemetry::init("worker", false);
+        let (admin, admin_addr) = listen(config.admin).await?;
+        let listener = match &config.direct {
+            Some(direct) => Some(listen(direct.listen).await?),
+            None => None,
+        };
+        let secret = read_key(&config.key)?;
+        let key = SigningKey::from_bytes(&secret).ok_or(RunError::InvalidKey)?;
+        let chain = Chain::connect(&config.chain).await?;
+        let node = Arc::new(open(config, key, chain.clone()).await?);
+        let sender = Sender::new(chain, &secret, node.ledger.clone(), SenderConfig::default()).await?;
+        let sender = Arc::new(sender);
+        let link = match &node.config.keeper {
+            Some(base) => Some(Arc::new(KeeperLink::new(node.clone(), base.clone())?)),
+            None => None,
+        };
+        let direct_addr = listener.as_ref().map(|(_, address)| *address);
+        let direct = match (listener, node.config.direct.clone()) {
+            (Some((listener, _)), Some(config)) => {
+                Some((listener, Direct::open(node.clone(), sender.clone(), config).await?))
+            }
+            _ => None,
+        };
+        Ok(Self { node, sender, link, direct, admin, admin_addr, direct_addr, metrics })
+    }
+
+    /// Where health and metrics are served.
+    pub const fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where direct clients are served.
+    pub const fn direct_addr(&self) -> Option<SocketAddr> {
+        self.direct_addr
+    }
+
+    /// The worker key's address.
+    pub fn address(&self) -> Address {
+        self.node.key.address()
+    }
+
+    /// Works until the shutdown.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
+        let node = self.node;
+        let mut parts: JoinSet<&'static str> = JoinSet::new();
+        let (admin, health, metrics, stop) = (self.admin, node.health.clone(), self.metrics, node.shutdown.clone());
+        parts.spawn(async move {
+            if let Err(error) = serve_admin(admin, health, metrics, stop).await {
+                tracing::error!(%error, "the admin port failed");
+            }
+            "the admin port"
+        });
+        if let Some(link) = self.link.clone() {
+            parts.spawn(async move {
+                connect::run(link).await;
+                "the connection to the keeper"
+            });
+        }
+        let (watched, link, sender) = (node.clone(), self.link, self.sender);
+        parts.spawn(async move {
+            watch::run(watched, link, sender).await;
+            "the watch over batches"
+        });
+        if let Some((listener, direct)) = self.direct {
+            parts.spawn(async move {
+                direct.serve(listener).await;
+                "the direct endpoint"
+            });
+        }
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = parts.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a part of the worker")),
+        };
+        node.shutdown.cancel();
+        let slots = node.slots.acquire_many(node.config.slots);
+        if tokio::time::timeout(FAREWELL, slots).await.is_err() {
+            tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
+        }
+        while parts.join_next().await.is_some() {}
+        node.ledger.close().await;
+        ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
+    let fail = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    Ok((listener, bound))
+}
+
+/// Reads all that does not change while the worker runs, and settles what a crash left behind.
+async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, RunError> {
+    let domain = Domain::new(chain.chain_id(), config.settlement);
+    let addresses = (config.settlement, config.registry, config.catalog);
+    let market = Market::open(chain, addresses, Duration::from_millis(config.limits.chain_age_ms)).await?;
+    let found = market.provider_of(key.address()).await?;
+    if found != config.provider && key.address() != config.provider {
+        return Err(RunError::NotRegistered { worker: key.address(), provider: config.provider, found });
+    }
+    let resources = market.resources().await?;
+    if !config.offers.iter().any(|offer| resources.iter().any(|resource| resource.name == offer.resource)) {
+        return Err(RunError::NothingToSell);
+    }
+    let token = market.token().await?;
+    let ledger = Ledger::open(&config.data).await?;
+    let refusal = Refusal::new(Code::NodeFailed, "the worker was restarted while the job ran");
+    let interrupted = ledger.fail_interrupted(&refusal, now()).await?;
+    if interrupted > 0 {
+        tracing::warn!(interrupted, "jobs that ran when the worker ended are reported as failed");
+    }
+    Ok(Node {
+        executors: executors(&config.execute)?,
+        slots: Arc::new(Semaphore::new(config.slots as usize)),
+        domain,
+        key,
+        ledger,
+        market,
+        token,
+        resources,
+        health: Health::new(),
+        shutdown: Shutdown::new(),
+        running: Default::default(),
+        config,
+    })
+}

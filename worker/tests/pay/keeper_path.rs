@@ -1,0 +1,203 @@
+use crate::chain::{CHALLENGE, World};
+use crate::job;
+use crate::keeper::Keeper;
+use crate::setup::{PAYER, PROVIDER, Running, config, keeper_key, session_key, until, world};
+use alloy::primitives::{B256, keccak256};
+use protocol::job::result_hash;
+use protocol::order::SignedOrder;
+use protocol::signature::Domain;
+use protocol::wire::{Code, Refusal, ToWorker};
+use std::time::Duration;
+
+/// About 0.6 s of a standard vCPU, and some seconds of it.
+const SHORT: u64 = 200_000_000;
+const LONG: u64 = 60_000_000_000;
+
+struct Scene {
+    world: World,
+    domain: Domain,
+    keeper: Keeper,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let (world, domain) = world().await;
+        let keeper = Keeper::start(&world, &domain).await;
+        world.open_channel(PAYER, session_key().address(), keeper_key().address(), 50_000_000).await;
+        Self { world, domain, keeper, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn config(&self) -> worker::Config {
+        let mut config = config(&self.world, self.folder.path());
+        config.keeper = Some(self.keeper.url.parse().unwrap());
+        config
+    }
+
+    async fn start(&self, config: worker::Config) -> Running {
+        let logins = self.keeper.book().hellos.len();
+        let running = Running::start(config).await;
+        until("the worker connects", async || (self.keeper.book().hellos.len() > logins).then_some(())).await;
+        running
+    }
+
+    fn order(&self, rounds: u64, code: u32, salt: u64) -> SignedOrder {
+        let module = job::module(rounds, code);
+        let envelope = job::envelope(&module);
+        self.keeper.put(&module);
+        self.keeper.put(&envelope);
+        job::order(PAYER, &session_key(), &self.domain, &envelope, salt)
+    }
+
+    async fn failure(&self) -> Refusal {
+        until("the job fails", async || self.keeper.book().failed.first().map(|(_, refusal)| refusal.clone())).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_run_paid_settled_and_claimed() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    let offer = until("an offer", async || scene.keeper.book().offers.first().cloned()).await;
+    assert_eq!(offer.offer.provider, PROVIDER);
+    let order = scene.order(SHORT, 0, 1);
+    scene.keeper.assign(&order);
+    let last = until("the last receipt", async || {
+        scene.keeper.book().receipts.iter().find(|receipt| receipt.statement.is_final()).cloned()
+    })
+    .await;
+    let output = SHORT.to_le_bytes();
+    assert_eq!(last.statement.result, result_hash(&[job::blob(&output)]));
+    assert_eq!(scene.keeper.book().blobs[&keccak256(output)].as_ref(), output);
+    let receipts = scene.keeper.book().receipts.clone();
+    assert!(receipts.len() > 1, "billed while it ran, not only at its end");
+    let sequences: Vec<u64> = receipts.iter().map(|receipt| receipt.statement.sequence).collect();
+    assert_eq!(sequences, (1..=receipts.len() as u64).collect::<Vec<_>>());
+    assert_eq!(last.statement.amount.get(), 2 * last.statement.usage.cpu_ms.get());
+
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let earned = scene.keeper.settle(&scene.world, true).await;
+    assert_eq!(earned, last.statement.amount);
+    assert_eq!(scene.world.balance(PROVIDER).await, 0);
+    scene.world.pass(CHALLENGE + 1).await;
+    until("the claim", async || (scene.world.balance(PROVIDER).await == earned.get()).then_some(())).await;
+    running.stop().await;
+    let status = worker::status(&scene.config()).await.unwrap();
+    assert_eq!(status["jobs"], serde_json::json!({ "closed": 1 }), "{status}");
+    assert_eq!(status["owedByKeepers"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_that_hides_its_proofs_is_challenged() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    until("the last receipt", async || {
+        scene.keeper.book().receipts.iter().any(|receipt| receipt.statement.is_final()).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let earned = scene.keeper.settle(&scene.world, false).await;
+    scene.world.pass(2).await;
+    let challenge = until("the challenge", async || {
+        let call = scene.world.settlement.challenged(keeper_key().address(), 1, PROVIDER);
+        Some(call.call().await.unwrap()).filter(|challenge| challenge.deadline > 0)
+    })
+    .await;
+    assert_eq!(challenge.owed, earned.get());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_nobody_pays_is_stopped() {
+    let scene = Scene::set().await;
+    scene.keeper.book().pays = false;
+    let mut config = scene.config();
+    config.limits.unaccepted = protocol::amount::Amount(400);
+    let running = scene.start(config).await;
+    scene.keeper.assign(&scene.order(LONG, 0, 1));
+    let refusal = scene.failure().await;
+    assert_eq!(refusal.code, Code::Limited, "{refusal}");
+    let billed = scene.keeper.book().receipts.last().unwrap().statement.amount.get();
+    assert!(billed > 0, "what was used until then is billed");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_job_bills_what_it_used() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    let order = scene.order(LONG, 0, 1);
+    scene.keeper.assign(&order);
+    until("a receipt", async || (!scene.keeper.book().receipts.is_empty()).then_some(())).await;
+    let refusal = Refusal::new(Code::Cancelled, "the client stopped it");
+    scene.keeper.send(ToWorker::Stop { job: order.order.id(), refusal: refusal.clone() });
+    assert_eq!(scene.failure().await, refusal);
+    assert!(scene.keeper.book().receipts.iter().all(|receipt| receipt.statement.result == B256::ZERO));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_named() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(1_000, 7, 1));
+    assert_eq!(scene.failure().await.code, Code::ProgramFailed);
+    scene.keeper.book().failed.clear();
+    let missing = job::order(PAYER, &session_key(), &scene.domain, b"no such envelope", 2);
+    scene.keeper.assign(&missing);
+    assert_eq!(scene.failure().await.code, Code::MissingBlob);
+    scene.keeper.book().failed.clear();
+    let mut forged = scene.order(1_000, 0, 3);
+    forged.order.max_total = protocol::amount::Amount(2_999_999);
+    scene.keeper.assign(&forged);
+    assert_eq!(scene.failure().await.code, Code::BadSignature);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_channel_gets_no_more_work() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(LONG, 0, 1));
+    until("a receipt", async || (!scene.keeper.book().receipts.is_empty()).then_some(())).await;
+    let close = scene.world.settlement.close(session_key().address(), keeper_key().address()).calldata().clone();
+    scene.world.send(PAYER, *scene.world.settlement.address(), close).await;
+    assert_eq!(scene.failure().await.code, Code::ChannelClosing);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_loses_the_job_but_no_receipt() {
+    let scene = Scene::set().await;
+    scene.keeper.book().pays = false;
+    let running = scene.start(scene.config()).await;
+    let (short, long) = (scene.order(SHORT, 0, 1), scene.order(LONG, 0, 2));
+    scene.keeper.assign(&short);
+    let last = until("the last receipt", async || {
+        scene.keeper.book().receipts.iter().find(|receipt| receipt.statement.is_final()).cloned()
+    })
+    .await;
+    until("the slot is free", async || {
+        scene.keeper.assign(&long);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let id = long.order.id();
+        scene.keeper.book().receipts.iter().any(|receipt| receipt.statement.job == id).then_some(())
+    })
+    .await;
+    running.crash();
+    until("the socket is gone", async || (!scene.keeper.is_connected()).then_some(())).await;
+    scene.keeper.book().receipts.clear();
+    let running = scene.start(scene.config()).await;
+    let held = scene.keeper.book().hellos.last().unwrap().clone();
+    assert!(held.contains(&short.order.id()) && held.contains(&long.order.id()));
+    assert_eq!(scene.failure().await.code, Code::NodeFailed);
+    until("the last receipt again", async || scene.keeper.book().receipts.contains(&last).then_some(())).await;
+    scene.keeper.pay(&last);
+    until("the job is closed", async || {
+        let status = worker::status(&scene.config()).await.unwrap();
+        (status["jobs"]["closed"] == 1).then_some(())
+    })
+    .await;
+    running.stop().await;
+}

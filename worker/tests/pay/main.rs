@@ -1,0 +1,9 @@
+//! A whole worker against a real chain: paid through a keeper, and paid directly.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod chain;
+
+mod job;
+mod keeper;
+mod keeper_path;
+mod setup;
