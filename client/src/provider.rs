@@ -1,0 +1,85 @@
+//! A provider's record in the ProviderRegistry, and the worker keys that sign for it.
+
+use crate::network::Network;
+use crate::wallet::{Receipt, Wallet, WalletError};
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::sol;
+use protocol::amount::Timestamp;
+use protocol::bindings::registry::{
+    ProviderRegistryInstance, addWorkerCall, providerCall, registerCall, removeWorkerCall, updateCall,
+};
+use protocol::signature::{Domain, Signature, SigningKey};
+use serde::Serialize;
+use service::chain::Chain;
+
+sol! {
+    /// What a worker key signs so that nobody else can claim it.
+    struct WorkerConsent {
+        address provider;
+        address worker;
+    }
+}
+
+/// A provider's public record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderRecord {
+    /// Its address, which is paid.
+    pub provider: Address,
+    /// When it registered; `None` for a stranger.
+    pub registered_at: Option<Timestamp>,
+    /// How many worker keys it has.
+    pub workers: u32,
+    /// Hash of its terms.
+    pub terms: B256,
+    /// Where its offers and status can be asked for.
+    pub endpoint: String,
+}
+
+/// The worker key's consent to sign for `provider`. The worker signs it on its own machine.
+pub fn consent(chain_id: u64, registry: Address, provider: Address, worker: &SigningKey) -> Signature {
+    let message = WorkerConsent { provider, worker: worker.address() };
+    worker.sign(Domain::new(chain_id, registry).digest_of(&message))
+}
+
+impl Wallet {
+    /// Registers this wallet as a provider, or changes its record.
+    pub async fn register_provider(&self, endpoint: &str, terms: B256) -> Result<Receipt, WalletError> {
+        let endpoint = endpoint.to_owned();
+        if self.provider(self.address()).await?.registered_at.is_some() {
+            return self.call("update", self.network.registry, &updateCall { endpoint, terms }).await;
+        }
+        self.call("register", self.network.registry, &registerCall { endpoint, terms }).await
+    }
+
+    /// Adds a worker key that has consented.
+    pub async fn add_worker(&self, worker: Address, consent: &Signature) -> Result<Receipt, WalletError> {
+        let call = addWorkerCall { worker, signature: Bytes::copy_from_slice(&consent.0) };
+        self.call("add-worker", self.network.registry, &call).await
+    }
+
+    /// Takes a worker key away.
+    pub async fn remove_worker(&self, worker: Address) -> Result<Receipt, WalletError> {
+        self.call("remove-worker", self.network.registry, &removeWorkerCall { worker }).await
+    }
+
+    /// A provider's record.
+    pub async fn provider(&self, provider: Address) -> Result<ProviderRecord, WalletError> {
+        record(&self.chain, &self.network, provider).await
+    }
+}
+
+/// A provider's record, which anybody can read.
+pub async fn record(chain: &Chain, network: &Network, provider: Address) -> Result<ProviderRecord, WalletError> {
+    let registry = ProviderRegistryInstance::new(network.registry, chain.provider());
+    // The contract's own `provider` is hidden by the method of the generated type.
+    let found = registry.call_builder(&providerCall { account: provider }).call().await?;
+    let registered_at = (found.registeredAt != 0).then(|| Timestamp(u64::from(found.registeredAt)));
+    Ok(ProviderRecord {
+        provider,
+        registered_at,
+        workers: found.workers,
+        terms: found.terms,
+        endpoint: found.endpoint,
+    })
+}

@@ -1,0 +1,434 @@
+//! A whole session against a scripted keeper over real sockets: each test plays the keeper's part by hand.
+
+use super::fixture::*;
+use super::*;
+use crate::anchor::{ChannelState, Settling};
+use crate::session::state::{State, peek};
+use axum::extract::State as Shared;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use protocol::job::{Envelope, Limits, OutputBuffer, Program, Verify};
+use protocol::receipt::Statement;
+use protocol::resource::Resource;
+use protocol::voucher::{Accepted, SignedVoucher, Voucher};
+use protocol::wire::{ChannelView, Code, FromClient, ToClient, login_digest};
+use std::sync::Mutex;
+use tokio::time::timeout;
+
+/// The chain as the tests set it.
+#[derive(Clone)]
+struct FakeChain {
+    deposit: Arc<Mutex<u64>>,
+    batch: Arc<Mutex<u32>>,
+}
+
+impl Anchor for FakeChain {
+    async fn settling(&self, _: Address) -> Result<Settling, AnchorError> {
+        Ok(Settling::Netted(keeper_terms(*self.batch.lock().unwrap(), false)))
+    }
+    async fn channel(&self, _: ChannelId) -> Result<ChannelState, AnchorError> {
+        let deposit = Amount(*self.deposit.lock().unwrap());
+        Ok(ChannelState { deposit, spent: Amount(0), settled: Amount(0), batch: 0, thaw_at: None })
+    }
+    async fn provider_of(&self, worker: Address) -> Result<Option<Address>, AnchorError> {
+        Ok((worker == worker_key().address()).then_some(PROVIDER))
+    }
+    async fn resources(&self) -> Result<Vec<Resource>, AnchorError> {
+        Ok(vec![cpu()])
+    }
+}
+
+/// What the scripted keeper answers to what is not scripted.
+struct Desk {
+    info: Mutex<Info>,
+    view: Mutex<ChannelView>,
+    peers: mpsc::UnboundedSender<Peer>,
+}
+
+/// The keeper's end of one logged-in socket.
+struct Peer(WebSocket);
+
+impl Peer {
+    async fn send(&mut self, frame: ToClient) {
+        self.0.send(Message::text(serde_json::to_string(&frame).unwrap())).await.unwrap();
+    }
+
+    async fn next(&mut self) -> FromClient {
+        loop {
+            let message = timeout(Duration::from_secs(10), self.0.recv()).await.expect("a frame in time");
+            if let Message::Text(text) = message.expect("an open socket").unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    async fn voucher(&mut self) -> SignedVoucher {
+        match self.next().await {
+            FromClient::Voucher { voucher, .. } => voucher,
+            other => panic!("expected a voucher, got {other:?}"),
+        }
+    }
+
+    async fn receipt(&mut self, statement: Statement) {
+        let claimed = claimed(statement);
+        self.send(ToClient::Receipt { receipt: claimed.receipt, price: claimed.price, worker: claimed.worker }).await;
+    }
+
+    async fn accept(&mut self, job: JobId, voucher: &Voucher) {
+        let acceptance = Some(accept(voucher));
+        self.send(ToClient::Accepted { job, voucher: voucher.hash(), acceptance }).await;
+    }
+
+    async fn refuse(&mut self, job: JobId, voucher: &Voucher, code: Code) {
+        let refusal = Refusal::new(code, "scripted");
+        self.send(ToClient::Refused { job, voucher: voucher.hash(), refusal }).await;
+    }
+}
+
+struct Stage {
+    url: url::Url,
+    desk: Arc<Desk>,
+    peers: mpsc::UnboundedReceiver<Peer>,
+    chain: FakeChain,
+    folder: tempfile::TempDir,
+}
+
+async fn welcome(mut socket: WebSocket, desk: Arc<Desk>) {
+    let nonce = B256::from(rand::random::<[u8; 32]>());
+    let send = |frame: ToClient| Message::text(serde_json::to_string(&frame).unwrap());
+    socket.send(send(ToClient::Challenge { nonce })).await.unwrap();
+    let Some(Ok(Message::Text(text))) = socket.recv().await else { panic!("no login") };
+    let FromClient::Hello { payer, signature } = serde_json::from_str(&text).unwrap() else { panic!("no hello") };
+    assert_eq!(payer, PAYER);
+    signature.verify(login_digest(keeper_key().address(), nonce), session_key().address()).unwrap();
+    let (info, channel) = (desk.info.lock().unwrap().clone(), desk.view.lock().unwrap().clone());
+    socket.send(send(ToClient::Welcome { info, channel })).await.unwrap();
+    desk.peers.send(Peer(socket)).ok();
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (sender, peers) = mpsc::unbounded_channel();
+        let desk = Arc::new(Desk {
+            info: Mutex::new(info(1)),
+            view: Mutex::new(view(&State::new(&identity(), Amount(0)))),
+            peers: sender,
+        });
+        let router = Router::new()
+            .route("/v1/info", get(|Shared(desk): Shared<Arc<Desk>>| async move { Json(desk.info.lock().unwrap().clone()) }))
+            .route("/v1/blobs/{hash}", put(|| async {}))
+            .route(
+                "/v1/orders",
+                post(|Json(order): Json<SignedOrder>| async move {
+                    assert_eq!(order.signer(&domain()).unwrap(), session_key().address());
+                    Json(OrderTaken { job: order.order.id(), state: JobState::Queued, reason: None })
+                }),
+            )
+            .route(
+                "/v1/client",
+                get(|Shared(desk): Shared<Arc<Desk>>, upgrade: WebSocketUpgrade| async move {
+                    upgrade.on_upgrade(|socket| welcome(socket, desk))
+                }),
+            )
+            .with_state(desk.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let chain = FakeChain { deposit: Arc::new(Mutex::new(10_000_000)), batch: Arc::new(Mutex::new(1)) };
+        Self { url, desk, peers, chain, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn config(&self) -> SessionConfig {
+        SessionConfig {
+            endpoint: self.url.clone(),
+            network: Network {
+                chain_id: Quantity(51866),
+                token: Address::repeat_byte(0xdd),
+                settlement: identity().settlement,
+                registry: Address::ZERO,
+                catalog: Address::ZERO,
+                start_block: Quantity(0),
+            },
+            payer: PAYER,
+            keeper: keeper_key().address(),
+            key: session_key(),
+            folder: self.folder.path().to_owned(),
+            policy: Policy::default(),
+        }
+    }
+
+    async fn session(&self) -> Session {
+        Session::open(self.config(), self.chain.clone(), Duration::from_secs(5)).await.unwrap()
+    }
+
+    async fn peer(&mut self) -> Peer {
+        timeout(Duration::from_secs(10), self.peers.recv()).await.expect("a login in time").unwrap()
+    }
+
+    fn stored(&self) -> State {
+        peek(self.folder.path(), &identity()).unwrap().unwrap()
+    }
+
+    /// What a keeper that took `voucher` shows from then on.
+    fn count(&self, voucher: &SignedVoucher) {
+        let mut view = self.desk.view.lock().unwrap();
+        view.account.apply(&voucher.voucher);
+        view.newest = Some(Accepted { voucher: *voucher, acceptance: accept(&voucher.voucher) });
+    }
+}
+
+fn job() -> Prepared {
+    let module = protocol::job::Blob { hash: alloy::primitives::keccak256("m"), length: Quantity(1) };
+    let envelope = Envelope {
+        version: 1,
+        program: Program::Wasm { module, toolchain: "wasmtime-48".into() },
+        inputs: vec![],
+        outputs: vec![OutputBuffer { length: Quantity(4) }],
+        limits: Limits { memory: Quantity(65536), wall_ms: Quantity(1000) },
+        verify: Verify::Reexecute,
+    };
+    let bytes = envelope.to_bytes();
+    let spec = alloy::primitives::keccak256(&bytes);
+    Prepared { name: "t".into(), envelope, spec, blobs: vec![bytes.into(), "m".into()], expected: None }
+}
+
+fn terms() -> Terms {
+    let order = order();
+    Terms {
+        resource: order.resource,
+        max_price: order.max_price,
+        max_units: order.max_units,
+        max_total: order.max_total,
+        expiry: order.expiry,
+    }
+}
+
+fn receipt_of(job: JobId, sequence: u64, ms: u64) -> Statement {
+    Statement { job, ..statement(sequence, ms) }
+}
+
+#[tokio::test]
+async fn a_job_is_paid_receipt_by_receipt_and_stored_before_it_is_sent() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut events = session.events();
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    assert!(stage.stored().jobs.contains_key(&id), "the order is stored before it is sent");
+    for (sequence, ms) in [(1, 100), (2, 250), (5, 600)] {
+        peer.receipt(receipt_of(id, sequence, ms)).await;
+        let voucher = peer.voucher().await;
+        let stored = stage.stored();
+        assert_eq!(stored.in_flight.last().unwrap().voucher, voucher);
+        assert_eq!(voucher.voucher.latest.earned, Amount(ms * 1_000));
+        peer.accept(id, &voucher.voucher).await;
+        let paid = loop {
+            if let Event::Paid { amount, debited, .. } = events.recv().await.unwrap() {
+                break (amount, debited);
+            }
+        };
+        assert_eq!(paid, (Amount(ms * 1_000), voucher.voucher.total));
+    }
+    session.close().await.unwrap();
+    let stored = stage.stored();
+    assert!(stored.in_flight.is_empty());
+    assert_eq!(stored.account.earned[&PROVIDER], Amount(600_000));
+}
+
+#[tokio::test]
+async fn a_closed_batch_is_signed_again_for_the_next_with_the_same_total() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let first = peer.voucher().await.voucher;
+    *stage.desk.info.lock().unwrap() = info(2);
+    peer.refuse(id, &first, Code::BatchClosed).await;
+    let second = peer.voucher().await.voucher;
+    assert_eq!((first.batch, second.batch, second.total), (1, 2, first.total));
+    peer.accept(id, &second).await;
+    let mut jobs = session.jobs();
+    jobs.wait_for(|jobs| jobs[&id].record.paid.is_some()).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_one_voucher_is_in_flight() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (one, _) = session.submit(&job(), &terms()).await.unwrap();
+    let (two, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(one, 1, 100)).await;
+    let first = peer.voucher().await.voucher;
+    peer.receipt(receipt_of(two, 1, 100)).await;
+    assert!(timeout(Duration::from_millis(300), peer.0.recv()).await.is_err(), "a second one left too early");
+    peer.accept(one, &first).await;
+    let second = peer.voucher().await.voucher;
+    assert_eq!(second.latest.earned, Amount(200_000));
+    assert!(second.total > first.total);
+}
+
+#[tokio::test]
+async fn an_answer_lost_with_the_connection_is_not_paid_twice() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let voucher = peer.voucher().await;
+    stage.count(&voucher);
+    drop(peer);
+    let mut peer = stage.peer().await;
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    peer.receipt(receipt_of(id, 2, 300)).await;
+    let next = peer.voucher().await.voucher;
+    assert_eq!(next.latest.earned, Amount(300_000), "the first receipt was paid before the connection broke");
+    let rise = next.total.get() - voucher.voucher.total.get();
+    assert_eq!(Amount(rise), info(1).fees.gross(Amount(200_000), false).unwrap());
+}
+
+#[tokio::test]
+async fn after_a_crash_the_very_same_voucher_is_sent_again() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let before = peer.voucher().await;
+    drop(peer);
+    session.close().await.unwrap();
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    assert_eq!(peer.voucher().await, before);
+    peer.accept(id, &before.voucher).await;
+    session.jobs().wait_for(|jobs| jobs[&id].record.paid.is_some()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_receipt_that_breaks_a_rule_stops_its_job() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut events = session.events();
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    let mut inflated = receipt_of(id, 1, 100);
+    inflated.amount = Amount(100_001);
+    peer.receipt(inflated).await;
+    assert_eq!(peer.next().await, FromClient::Cancel { job: id });
+    let reason = loop {
+        if let Event::Rejected { reason, .. } = events.recv().await.unwrap() {
+            break reason;
+        }
+    };
+    assert!(reason.contains("its usage costs 100000"), "{reason}");
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    assert_eq!(peer.next().await, FromClient::Cancel { job: id }, "a right receipt does not revive the job");
+}
+
+#[tokio::test]
+async fn a_receipt_for_a_job_of_somebody_else_is_not_paid() {
+    let mut stage = Stage::new().await;
+    let _session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let stranger = JobId(B256::repeat_byte(7));
+    peer.receipt(receipt_of(stranger, 1, 100)).await;
+    assert_eq!(peer.next().await, FromClient::Cancel { job: stranger });
+}
+
+#[tokio::test]
+async fn above_the_deposit_it_waits_for_a_top_up() {
+    let mut stage = Stage::new().await;
+    *stage.chain.deposit.lock().unwrap() = 50_000;
+    let session = stage.session().await;
+    let mut events = session.events();
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    loop {
+        if let Event::Waiting(text) = events.recv().await.unwrap() {
+            assert!(text.contains("capa channel open"), "{text}");
+            break;
+        }
+    }
+    *stage.chain.deposit.lock().unwrap() = 1_000_000;
+    assert!(peer.voucher().await.voucher.total > Amount(50_000));
+}
+
+#[tokio::test]
+async fn a_keeper_that_refuses_without_reason_ends_the_session() {
+    let mut stage = Stage::new().await;
+    let mut session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let mut vouchers = Vec::new();
+    for attempt in 0..3 {
+        let voucher = peer.voucher().await.voucher;
+        peer.refuse(id, &voucher, Code::BadVoucher).await;
+        vouchers.push(voucher);
+        if attempt < 2 {
+            peer = stage.peer().await;
+        }
+    }
+    assert!(vouchers.windows(2).all(|pair| pair[0] == pair[1]), "only one voucher was ever signed");
+    let error = session.ended().await.unwrap_err();
+    assert!(matches!(error, SessionError::VoucherRefused { .. }), "{error}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_forged_acceptance_ends_the_session() {
+    let mut stage = Stage::new().await;
+    let mut session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let voucher = peer.voucher().await.voucher;
+    peer.send(ToClient::Accepted { job: id, voucher: voucher.hash(), acceptance: None }).await;
+    assert!(matches!(session.ended().await, Err(SessionError::Acceptance(_))));
+    assert_eq!(stage.stored().in_flight.len(), 1, "what was signed is not forgotten");
+}
+
+#[tokio::test]
+async fn a_batch_out_of_reach_is_not_signed_for() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut events = session.events();
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.send(ToClient::Info { info: info(3) }).await;
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    loop {
+        if let Event::Waiting(text) = events.recv().await.unwrap() {
+            assert!(text.contains("the chain allows 1 to 2"), "{text}");
+            break;
+        }
+    }
+    *stage.chain.batch.lock().unwrap() = 2;
+    assert_eq!(peer.voucher().await.voucher.batch, 3);
+}
+
+#[tokio::test]
+async fn a_foreign_or_absent_keeper_is_told_apart() {
+    let stage = Stage::new().await;
+    stage.desk.info.lock().unwrap().settlement = Address::ZERO;
+    let error = Session::open(stage.config(), stage.chain.clone(), Duration::from_secs(5)).await.unwrap_err();
+    assert!(error.to_string().contains("another Settlement contract"), "{error}");
+    let mut config = stage.config();
+    config.endpoint = "http://127.0.0.1:1".parse().unwrap();
+    let error = Session::open(config, stage.chain.clone(), Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(error, SessionError::Unreachable { .. }) && error.is_retryable(), "{error}");
+    *stage.chain.deposit.lock().unwrap() = 0;
+    let error = Session::open(stage.config(), stage.chain.clone(), Duration::ZERO).await.unwrap_err();
+    assert!(error.to_string().contains("capa channel open"), "{error}");
+}
+
+#[tokio::test]
+async fn one_session_per_channel() {
+    let stage = Stage::new().await;
+    let _session = stage.session().await;
+    let error = Session::open(stage.config(), stage.chain.clone(), Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, SessionError::State(StateError::Locked { .. })), "{error}");
+}
