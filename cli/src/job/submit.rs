@@ -1,0 +1,172 @@
+//! `capa job submit`.
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::job::{Submit, open_session, show, watch};
+use crate::market::{best_ask, find};
+use crate::output::table;
+use client::keeper::Keeper;
+use client::manifest::{Prepared, prepare};
+use client::session::{Session, Terms};
+use protocol::amount::{Amount, Price, Quantity, Timestamp};
+use protocol::job::Kind;
+use protocol::order::JobId;
+use protocol::resource::{Resource, Unit};
+use protocol::wire::OrderTaken;
+use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Orders a job and, with `--watch`, sees it through.
+pub(super) async fn run(submit: Submit, context: &Context) -> Result<(), CliError> {
+    let job = prepare(&submit.path, submit.kind.map(Kind::from))?;
+    let keeper = context.keeper()?;
+    let (resource, terms) = terms(&submit, &job, &keeper).await?;
+    let question = format!(
+        "Orders {:?} as a {} job on {}: at most {} CAPA in all, at most {} CAPA per {} {}.",
+        job.name,
+        job.envelope.program.kind(),
+        resource.name,
+        terms.max_total.to_capa(),
+        Amount(terms.max_price.get()).to_capa(),
+        resource.scale,
+        resource.unit,
+    );
+    context.output.confirm(&question, context.settings.yes)?;
+    let session = open_session(context).await?;
+    let outcome = order(&session, &submit, &job, &terms, context).await;
+    // Where the session itself failed, that is the reason for everything else.
+    session.close().await?;
+    outcome
+}
+
+async fn order(
+    session: &Session,
+    submit: &Submit,
+    job: &Prepared,
+    terms: &Terms,
+    context: &Context,
+) -> Result<(), CliError> {
+    let (id, taken) = session.submit(job, terms).await?;
+    if !submit.watch {
+        context.output.note("nothing is paid while nobody is connected: run `capa job watch`");
+        return print(context, id, &taken);
+    }
+    context.output.note(&format!("job {id}"));
+    if let Some(reason) = &taken.reason {
+        context.output.note(reason);
+    }
+    watch::follow(session, &[id], context).await?;
+    let status = session.jobs().borrow().get(&id).cloned();
+    show::outcome(id, status, session.keeper(), submit.out.as_deref(), context).await
+}
+
+fn print(context: &Context, id: JobId, taken: &OrderTaken) -> Result<(), CliError> {
+    let mut view = table(&["job", "state", "reason"]);
+    let state = format!("{:?}", taken.state).to_lowercase();
+    view.add_row([id.to_string(), state, taken.reason.clone().unwrap_or_default()]);
+    context.output.data(&taken, &view)
+}
+
+async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Resource, Terms), CliError> {
+    let resources = keeper.info().await?.resources;
+    let resource = choose(&resources, submit.resource.as_deref(), job.envelope.program.kind())?.clone();
+    let max_price = match submit.max_price {
+        Some(price) => price,
+        None => {
+            let ask = best_ask(keeper, &resource).await?.ok_or_else(|| {
+                CliError::Refused(format!(
+                    "nobody offers {} right now: give --max-price to wait for an offer",
+                    resource.name
+                ))
+            })?;
+            above(ask)
+        }
+    };
+    let affordable = resource.affordable(submit.max_total, max_price);
+    let max_units = submit.max_units.map_or(affordable, Quantity);
+    if max_units == Quantity::ZERO {
+        return Err(CliError::Refused("--max-total does not pay for a single unit at that price: raise it".into()));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let expiry = Timestamp(now.saturating_add(submit.expires_in));
+    let terms = Terms { resource: resource.id, max_price, max_units, max_total: submit.max_total, expiry };
+    Ok((resource, terms))
+}
+
+/// A tenth above a price, rounded up: room for the offer to be gone when the order arrives.
+fn above(price: Price) -> Price {
+    Price(price.get().saturating_add(price.get().div_ceil(10)))
+}
+
+/// The resource that was named, or the first that bills what the kind uses.
+fn choose<'a>(resources: &'a [Resource], name: Option<&str>, kind: Kind) -> Result<&'a Resource, CliError> {
+    if let Some(name) = name {
+        return find(resources, name);
+    }
+    let unit = match kind {
+        Kind::Wasm => Unit::CpuMs,
+        Kind::Cuda => Unit::GpuMs,
+    };
+    resources
+        .iter()
+        .find(|resource| resource.unit == unit)
+        .ok_or_else(|| CliError::NotFound(format!("this keeper trades nothing metered in {unit}: use another one")))
+}
+
+/// What a finished job is printed as.
+pub(super) fn document(
+    id: JobId,
+    status: &client::session::JobStatus,
+    verified: Option<&client::verify::Verified>,
+) -> serde_json::Value {
+    let view = status.view.as_ref();
+    json!({
+        "job": id,
+        "state": view.map(|view| view.state),
+        "provider": view.and_then(|view| view.provider),
+        "price": view.and_then(|view| view.price),
+        "usage": view.map(|view| view.usage),
+        "amount": view.map(|view| view.amount),
+        "debited": status.record.debited,
+        "maxTotal": status.record.order.order.max_total,
+        "result": verified.map(|verified| verified.result),
+        "expected": status.record.expected,
+        "asExpected": verified.and_then(|verified| verified.expected),
+        "reason": view.and_then(|view| view.reason.clone()).or_else(|| status.record.stopped.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::resource::ResourceId;
+
+    fn resources() -> Vec<Resource> {
+        let resource = |id, name: &str, unit| Resource {
+            id: ResourceId(id),
+            name: name.into(),
+            unit,
+            scale: Quantity(3_600_000),
+        };
+        vec![resource(1, "gpu.h200", Unit::GpuMs), resource(2, "cpu.x86-64", Unit::CpuMs)]
+    }
+
+    #[test]
+    fn a_kind_chooses_its_resource() {
+        let resources = resources();
+        assert_eq!(choose(&resources, None, Kind::Wasm).unwrap().name, "cpu.x86-64");
+        assert_eq!(choose(&resources, None, Kind::Cuda).unwrap().name, "gpu.h200");
+        assert_eq!(choose(&resources, Some("2"), Kind::Cuda).unwrap().name, "cpu.x86-64");
+        let error = choose(&resources, Some("tpu"), Kind::Cuda).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("gpu.h200, cpu.x86-64"), "{error}");
+        assert_eq!(choose(&resources[..1], None, Kind::Wasm).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn the_default_price_leaves_a_tenth() {
+        assert_eq!(above(Price(1_000)), Price(1_100));
+        assert_eq!(above(Price(1)), Price(2));
+        assert_eq!(above(Price(u64::MAX)), Price(u64::MAX));
+    }
+}
