@@ -21,34 +21,104 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Configuration file [default: ~/.config/capa/config.toml]
-    #[arg(long, global = true, env = "CAPA_CONFIG", value_name = "FILE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Settings"
+    )]
     pub config: Option<PathBuf>,
     /// JSON-RPC endpoint of the chain
-    #[arg(long, global = true, env = "CAPA_RPC", value_name = "URL", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_RPC",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Settings"
+    )]
     pub rpc: Option<Url>,
     /// Chain id that the address book must name
-    #[arg(long, global = true, env = "CAPA_CHAIN_ID", value_name = "ID", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_CHAIN_ID",
+        hide_env_values = true,
+        value_name = "ID",
+        help_heading = "Settings"
+    )]
     pub chain_id: Option<u64>,
     /// Address book of the deployment (JSON)
-    #[arg(long, global = true, env = "CAPA_NETWORK", value_name = "FILE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_NETWORK",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Settings"
+    )]
     pub network: Option<PathBuf>,
     /// Keeper, or a provider's direct endpoint
-    #[arg(long, global = true, env = "CAPA_KEEPER", value_name = "URL", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_KEEPER",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Settings"
+    )]
     pub keeper: Option<Url>,
     /// Indexer, for history
-    #[arg(long, global = true, env = "CAPA_INDEXER", value_name = "URL", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_INDEXER",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Settings"
+    )]
     pub indexer: Option<Url>,
     /// Key that holds CAPA and sends transactions
-    #[arg(long, global = true, env = "CAPA_WALLET", value_name = "KEYSTORE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_WALLET",
+        hide_env_values = true,
+        value_name = "KEYSTORE",
+        help_heading = "Settings"
+    )]
     pub wallet: Option<PathBuf>,
     /// Key that signs orders and vouchers, and can spend a channel's deposit only
-    #[arg(long, global = true, env = "CAPA_SESSION", value_name = "KEYSTORE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_SESSION",
+        hide_env_values = true,
+        value_name = "KEYSTORE",
+        help_heading = "Settings"
+    )]
     pub session: Option<PathBuf>,
     /// File whose first line is the password of the keystores; without it you are asked
-    #[arg(long, global = true, env = "CAPA_PASSWORD_FILE", value_name = "FILE", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Settings"
+    )]
     pub password_file: Option<PathBuf>,
     /// Folder of what sessions must not forget
-    #[arg(long, global = true, env = "CAPA_STATE", value_name = "FOLDER", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CAPA_STATE",
+        hide_env_values = true,
+        value_name = "FOLDER",
+        help_heading = "Settings"
+    )]
     pub state: Option<PathBuf>,
     /// Print JSON: one document, or one per line
     #[arg(long, global = true)]

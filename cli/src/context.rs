@@ -46,12 +46,8 @@ impl Context {
     /// The chain, checked to be the right one.
     pub async fn chain(&self, network: &Network) -> Result<Chain, CliError> {
         let rpc = self.settings.rpc.value.clone().ok_or_else(|| missing("RPC endpoint", "rpc", "CAPA_RPC"))?;
-        let config = ChainConfig {
-            endpoints: vec![rpc],
-            chain_id: network.chain_id.get(),
-            timeout_ms: 10_000,
-            poll_ms: 500,
-        };
+        let config =
+            ChainConfig { endpoints: vec![rpc], chain_id: network.chain_id.get(), timeout_ms: 10_000, poll_ms: 500 };
         Ok(Chain::connect(&config).await?)
     }
 

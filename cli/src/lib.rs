@@ -6,18 +6,18 @@
 //! then defaults ([`settings`]). Exit codes are those of [`error::CliError::exit_code`].
 
 pub mod args;
-pub mod settings;
 pub mod context;
+pub mod error;
 pub mod keys;
 pub mod output;
-pub mod error;
+pub mod settings;
 
-pub mod wallet;
 pub mod channel;
 pub mod job;
+pub mod keeper;
 pub mod market;
 pub mod provider;
-pub mod keeper;
+pub mod wallet;
 
 use args::{Cli, Command, ConfigCommand};
 use clap::{CommandFactory, FromArgMatches};

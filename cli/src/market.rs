@@ -4,8 +4,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::table;
 use client::keeper::Keeper;
-use protocol::amount::{Amount, Price};
-use protocol::resource::Resource;
+use protocol::amount::Amount;
+use protocol::resource::{Resource, Unit};
+use protocol::wire::Level;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -67,8 +68,7 @@ async fn resources(context: &Context) -> Result<(), CliError> {
     let resources = keeper.info().await?.resources;
     let mut view = table(&["number", "name", "metered in", "priced per"]);
     for resource in &resources {
-        let scale = format!("{} {}", resource.scale, resource.unit);
-        view.add_row([resource.id.to_string(), resource.name.clone(), resource.unit.to_string(), scale]);
+        view.add_row([resource.id.to_string(), resource.name.clone(), resource.unit.to_string(), per(resource)]);
     }
     context.output.data(&resources, &view)
 }
@@ -107,13 +107,7 @@ async fn offers(context: &Context) -> Result<(), CliError> {
     context.output.data(&offers, &view)
 }
 
-async fn candles(
-    context: &Context,
-    name: &str,
-    interval: &str,
-    limit: u32,
-    pending: bool,
-) -> Result<(), CliError> {
+async fn candles(context: &Context, name: &str, interval: &str, limit: u32, pending: bool) -> Result<(), CliError> {
     let number = match name.parse::<u32>() {
         Ok(number) => number,
         Err(_) => find(&context.keeper()?.info().await?.resources, name)?.id.0,
@@ -172,7 +166,18 @@ pub fn find<'a>(resources: &'a [Resource], name: &str) -> Result<&'a Resource, C
     })
 }
 
-/// The price of the cheapest offer of a resource.
-pub async fn best_ask(keeper: &Keeper, resource: &Resource) -> Result<Option<Price>, CliError> {
-    Ok(keeper.book(resource.id).await?.asks.first().map(|level| level.price))
+/// The cheapest offers of a resource.
+pub async fn best_ask(keeper: &Keeper, resource: &Resource) -> Result<Option<Level>, CliError> {
+    Ok(keeper.book(resource.id).await?.asks.into_iter().next())
+}
+
+/// What a price of the resource is for.
+pub fn per(resource: &Resource) -> String {
+    match (resource.unit, resource.scale.get()) {
+        (Unit::GpuMs, 3_600_000) => "GPU-hour".into(),
+        (Unit::CpuMs, 3_600_000) => "vCPU-hour".into(),
+        (Unit::MemoryMibS, 3_686_400) => "GiB-hour".into(),
+        (Unit::BytesOut, 1_073_741_824) => "GiB".into(),
+        (unit, scale) => format!("{scale} {unit}"),
+    }
 }

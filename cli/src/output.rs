@@ -1,8 +1,7 @@
 //! Data to stdout, everything else to stderr.
 
 use crate::error::CliError;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -32,11 +31,7 @@ impl Output {
 
     /// The answer of a command: a document, or its table.
     pub fn data(&self, document: &impl Serialize, table: &Table) -> Result<(), CliError> {
-        if self.json {
-            self.line(document)
-        } else {
-            Self::write(&table.to_string())
-        }
+        if self.json { self.line(document) } else { Self::write(&table.to_string()) }
     }
 
     /// One document on one line.
@@ -85,11 +80,14 @@ impl Output {
     }
 }
 
+/// One line under the head and none between rows, so that `grep` and `awk` find rows only.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// An empty table with a head.
 pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     // A hash that is broken over two lines cannot be copied, so nothing is ever wrapped.
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head.iter().copied());
     table
 }

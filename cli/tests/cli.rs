@@ -70,7 +70,7 @@ fn usage_errors_exit_with_2_and_say_what_to_do() {
     fs::write(home.path("broken.toml"), "keper = \"http://127.0.0.1\"\n").unwrap();
     let broken = home.path("broken.toml");
     for (arguments, words) in [
-        (vec!["jb"], "similar"),
+        (vec!["jobs"], "similar"),
         (vec!["job", "submit"], "--max-total"),
         (vec!["job", "submit", "x", "--max-total", "1e3"], "at most 9 decimals"),
         (vec!["job", "submit", "x", "--max-total", "1", "--out", "o"], "--watch"),
@@ -79,7 +79,10 @@ fn usage_errors_exit_with_2_and_say_what_to_do() {
         (vec!["channel", "open", "-5"], "unexpected argument"),
         (vec!["channel", "status"], "CAPA_KEEPER"),
         (vec!["wallet", "balance", "0x00000000000000000000000000000000000000aa"], "CAPA_NETWORK"),
-        (vec!["--network", "none.json", "provider", "status", "0x00000000000000000000000000000000000000aa"], "--network"),
+        (
+            vec!["--network", "none.json", "provider", "status", "0x00000000000000000000000000000000000000aa"],
+            "--network",
+        ),
         (vec!["--config", "none.toml", "config", "show"], "cannot be read"),
         (vec!["--config", broken.to_str().unwrap(), "config", "show"], "keper"),
         (vec!["wallet", "new"], "--password-file"),
@@ -172,6 +175,9 @@ fn completions_name_every_noun() {
     assert_eq!(output.status.code(), Some(0));
     let script = text(&output.stdout);
     for noun in ["wallet", "channel", "job", "market", "provider", "keeper", "config"] {
-        assert!(script.contains(&format!("capa__subcmd__{noun}")) || script.contains(&format!("capa__{noun}")), "{noun}");
+        assert!(
+            script.contains(&format!("capa__subcmd__{noun}")) || script.contains(&format!("capa__{noun}")),
+            "{noun}"
+        );
     }
 }

@@ -6,9 +6,7 @@ use protocol::job::Blob;
 use protocol::order::{JobId, SignedOrder};
 use protocol::resource::ResourceId;
 use protocol::voucher::{BatchNumber, ChannelId};
-use protocol::wire::{
-    BatchView, Book, ChannelView, Code, Info, JobView, OfferView, OrderTaken, ProofView, Refusal,
-};
+use protocol::wire::{BatchView, Book, ChannelView, Code, Info, JobView, OfferView, OrderTaken, ProofView, Refusal};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

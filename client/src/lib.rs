@@ -13,12 +13,12 @@
 pub mod network;
 
 pub mod anchor;
-pub mod wallet;
-pub mod channel;
-pub mod provider;
 pub mod bond;
-pub mod revert;
+pub mod channel;
 pub mod keeper;
 pub mod manifest;
+pub mod provider;
+pub mod revert;
 pub mod session;
 pub mod verify;
+pub mod wallet;

@@ -84,6 +84,14 @@ pub struct Prepared {
 /// A manifest cannot be turned into a job.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
+    /// There is no manifest.
+    #[error("there is no job at {path} ({source}): name a folder with a job.json, or the file itself")]
+    NoManifest {
+        /// Where it should be.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("{path} cannot be read: {source}")]
     Io {
@@ -130,9 +138,9 @@ impl Manifest {
     /// Reads the manifest of a folder, or the file itself. Returns it with the folder of its files.
     pub fn read(path: &Path) -> Result<(Self, PathBuf), ManifestError> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
-        let text = read(&path)?;
-        let manifest: Self = serde_json::from_slice(&text)
-            .map_err(|source| ManifestError::Malformed { path: path.clone(), source })?;
+        let text = fs::read(&path).map_err(|source| ManifestError::NoManifest { path: path.clone(), source })?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|source| ManifestError::Malformed { path: path.clone(), source })?;
         if manifest.version != VERSION {
             return Err(ManifestError::Version { path, found: manifest.version });
         }

@@ -57,8 +57,8 @@ impl Network {
 
     /// Writes an address book.
     pub fn write(&self, path: &Path) -> Result<(), NetworkError> {
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|source| NetworkError::Malformed { path: path.into(), source })?;
+        let text =
+            serde_json::to_vec_pretty(self).map_err(|source| NetworkError::Malformed { path: path.into(), source })?;
         fs::write(path, text).map_err(|source| NetworkError::Io { path: path.into(), source })
     }
 

@@ -3,22 +3,14 @@
 use crate::network::Network;
 use crate::wallet::{Receipt, Wallet, WalletError};
 use alloy::primitives::{Address, B256, Bytes};
-use alloy::sol;
 use protocol::amount::Timestamp;
 use protocol::bindings::registry::{
     ProviderRegistryInstance, addWorkerCall, providerCall, registerCall, removeWorkerCall, updateCall,
 };
+use protocol::provider::worker_consent;
 use protocol::signature::{Domain, Signature, SigningKey};
 use serde::Serialize;
 use service::chain::Chain;
-
-sol! {
-    /// What a worker key signs so that nobody else can claim it.
-    struct WorkerConsent {
-        address provider;
-        address worker;
-    }
-}
 
 /// A provider's public record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,8 +30,7 @@ pub struct ProviderRecord {
 
 /// The worker key's consent to sign for `provider`. The worker signs it on its own machine.
 pub fn consent(chain_id: u64, registry: Address, provider: Address, worker: &SigningKey) -> Signature {
-    let message = WorkerConsent { provider, worker: worker.address() };
-    worker.sign(Domain::new(chain_id, registry).digest_of(&message))
+    worker.sign(worker_consent(&Domain::new(chain_id, registry), provider, worker.address()))
 }
 
 impl Wallet {
@@ -75,11 +66,5 @@ pub async fn record(chain: &Chain, network: &Network, provider: Address) -> Resu
     // The contract's own `provider` is hidden by the method of the generated type.
     let found = registry.call_builder(&providerCall { account: provider }).call().await?;
     let registered_at = (found.registeredAt != 0).then(|| Timestamp(u64::from(found.registeredAt)));
-    Ok(ProviderRecord {
-        provider,
-        registered_at,
-        workers: found.workers,
-        terms: found.terms,
-        endpoint: found.endpoint,
-    })
+    Ok(ProviderRecord { provider, registered_at, workers: found.workers, terms: found.terms, endpoint: found.endpoint })
 }

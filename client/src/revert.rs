@@ -72,7 +72,10 @@ fn token(error: &ComputeTokenErrors) -> String {
             format!("{} holds {} nano CAPA, {} are needed", e.sender, e.balance, e.needed)
         }
         ComputeTokenErrors::ERC20InsufficientAllowance(e) => {
-            format!("{} may spend {} nano CAPA, {} are needed: the permit was used or has expired", e.spender, e.allowance, e.needed)
+            format!(
+                "{} may spend {} nano CAPA, {} are needed: the permit was used or has expired",
+                e.spender, e.allowance, e.needed
+            )
         }
         other => format!("the token refused: {other:?}"),
     }

@@ -60,15 +60,16 @@ impl VerifyError {
     }
 }
 
-/// Downloads the outputs of a job. `signed` is the result of its last paid receipt; a client that did not keep it has
-/// only the keeper's word, which is in `view`.
+/// Downloads the outputs of a job. `signed` is the result of its last paid receipt; a client that has none (`None` or
+/// zero) has only the keeper's word, which is in `view`.
 pub async fn fetch(
     keeper: &Keeper,
     view: &JobView,
     signed: Option<B256>,
     expected: Option<B256>,
 ) -> Result<Verified, VerifyError> {
-    let signed = signed.or(view.result).filter(|result| *result != B256::ZERO);
+    let stated = |result: &B256| *result != B256::ZERO;
+    let signed = signed.filter(stated).or(view.result).filter(stated);
     let signed = signed.ok_or(VerifyError::NoResult(view.id))?;
     let found = result_hash(&view.outputs);
     if found != signed {

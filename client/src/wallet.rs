@@ -113,8 +113,7 @@ impl Wallet {
     /// Takes a key into use. Nothing else may send with it meanwhile.
     pub async fn new(chain: Chain, network: Network, key: SigningKey) -> Result<Self, WalletError> {
         let secret = key.to_bytes();
-        let sender =
-            Sender::new(chain.clone(), &secret, MemoryTransactions::new(), SenderConfig::default()).await?;
+        let sender = Sender::new(chain.clone(), &secret, MemoryTransactions::new(), SenderConfig::default()).await?;
         let anchor = ChainAnchor::new(chain.clone(), network.clone());
         Ok(Self { chain, network, key, anchor, sender, count: AtomicU64::new(0) })
     }

@@ -15,9 +15,7 @@ contract Messages {
 
     /// @notice Struct hash of a voucher.
     function hashVoucher(Voucher calldata m) external pure returns (bytes32) {
-        return keccak256(
-            abi.encode(TypeHashes.VOUCHER, m.payer, m.keeper, m.batch, m.total, hashAllocation(m.latest))
-        );
+        return keccak256(abi.encode(TypeHashes.VOUCHER, m.payer, m.keeper, m.batch, m.total, hashAllocation(m.latest)));
     }
 
     /// @notice Struct hash of an acceptance.

@@ -79,14 +79,9 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     /* COMMIT */
 
     /// @inheritdoc ISettlement
-    function commit(
-        bytes32 root,
-        uint64 sum,
-        bytes32 linesRoot,
-        uint64 linesSum,
-        uint32 lineCount,
-        bytes32 dataHash
-    ) external {
+    function commit(bytes32 root, uint64 sum, bytes32 linesRoot, uint64 linesSum, uint32 lineCount, bytes32 dataHash)
+        external
+    {
         KeeperState storage k = _advance(msg.sender);
         _requireLive(msg.sender, k);
         _requireNothingPending(msg.sender, k);
@@ -97,13 +92,7 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         uint32 number = k.batch;
         uint32 time = _now();
         _batches[msg.sender][number] = Batch({
-            sum: sum,
-            fee: fee,
-            linesSum: linesSum,
-            committedAt: time,
-            open: 0,
-            root: root,
-            linesRoot: linesRoot
+            sum: sum, fee: fee, linesSum: linesSum, committedAt: time, open: 0, root: root, linesRoot: linesRoot
         });
         k.debits = 0;
         k.since = time;
@@ -207,13 +196,9 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         _pay(payout);
     }
 
-    function _recover(
-        address keeper,
-        KeeperState storage k,
-        bytes calldata item,
-        bytes32 domain,
-        Payout memory payout
-    ) private {
+    function _recover(address keeper, KeeperState storage k, bytes calldata item, bytes32 domain, Payout memory payout)
+        private
+    {
         uint32 number = item.uint32At(20);
         if (number < k.batch) revert WrongBatch(number, k.batch);
         address provider = item.addressAt(32);
@@ -436,7 +421,11 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         if (signer == address(0)) revert InvalidSignature();
     }
 
-    function _payoutBits(uint32 number) private pure returns (uint256 word, uint256 claimedBit, uint256 distributedBit) {
+    function _payoutBits(uint32 number)
+        private
+        pure
+        returns (uint256 word, uint256 claimedBit, uint256 distributedBit)
+    {
         word = number / 128;
         claimedBit = 1 << ((number % 128) * 2);
         distributedBit = claimedBit << 1;

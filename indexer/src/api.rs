@@ -1,13 +1,13 @@
 //! What the indexer serves: REST, GraphQL, events and the web page, all from the same views.
 
 mod cursor;
-mod view;
-mod problem;
-mod reply;
-mod proofs;
-mod rest;
 mod graphql;
+mod problem;
+mod proofs;
+mod reply;
+mod rest;
 mod stream;
+mod view;
 
 pub(crate) use problem::Problem;
 pub(crate) use reply::{etag, is_known};

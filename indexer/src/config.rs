@@ -66,8 +66,7 @@ mod tests {
         assert_eq!(config.keepers.len(), 1);
         let table: toml::Table = EXAMPLE.parse().unwrap();
         let shown: Vec<_> = table.keys().map(String::as_str).collect();
-        let known =
-            ["admin", "catalog", "chain", "data", "keepers", "listen", "registry", "settlement", "start_block"];
+        let known = ["admin", "catalog", "chain", "data", "keepers", "listen", "registry", "settlement", "start_block"];
         assert_eq!(shown, known);
     }
 

@@ -1,7 +1,7 @@
 //! The indexer: price history that anyone can check.
 //!
-//! 1. [`follow`](run) reads the contracts' logs block by block; [`apply`] turns each log into a fact; the store keeps
-//!    facts with their block, so a reorganisation takes exactly those facts back.
+//! 1. [`Indexer::run`] follows the contracts' logs block by block; [`apply`] turns each log into a fact; the store
+//!    keeps facts with their block, so a reorganisation takes exactly those facts back.
 //! 2. `lines` fetches the usage lines of each committed batch from its keeper. They count only if they are the
 //!    committed ones: root, sum, count and hash must all come out.
 //! 3. Each line is a trade. Trades fold into candles. What is *pending* becomes *proven* when its batch is final by
@@ -11,8 +11,8 @@
 //!
 //! There is nothing to trust: two indexers of the same chain that reached the same keepers answer alike.
 
-pub mod config;
 pub mod apply;
+pub mod config;
 
 mod api;
 mod assets;

@@ -3,7 +3,6 @@
 use crate::config::Keeper;
 use crate::observe;
 use alloy::primitives::B256;
-use futures::StreamExt;
 use indexer_store::fact::BatchId;
 use indexer_store::row::Wanted;
 use indexer_store::store::Store;
@@ -22,8 +21,6 @@ const UNREACHABLE: Duration = Duration::from_secs(60);
 const LYING: Duration = Duration::from_secs(600);
 /// How long one file may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Keepers asked at a time.
-const PARALLEL: usize = 4;
 
 /// Why a batch's lines do not count yet.
 #[derive(Debug, thiserror::Error)]
@@ -62,39 +59,51 @@ struct Attempts {
     next: Instant,
 }
 
-/// A keeper's files, fetched one after another.
-struct Source {
-    keeper: Keeper,
-    attempts: HashMap<(BatchId, B256), Attempts>,
-}
-
 /// Fetches lines until shutdown.
 pub(crate) struct Fetcher<S> {
-    store: S,
-    client: reqwest::Client,
-    sources: Vec<Source>,
-    changed: Arc<watch::Sender<()>>,
+    sources: Vec<Source<S>>,
 }
 
 impl<S: Store> Fetcher<S> {
-    pub(crate) fn new(store: S, keepers: &[Keeper], changed: Arc<watch::Sender<()>>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(store: &S, keepers: &[Keeper], changed: &Arc<watch::Sender<()>>) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(10))
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .build()?;
-        let sources =
-            keepers.iter().map(|keeper| Source { keeper: keeper.clone(), attempts: HashMap::new() }).collect();
-        Ok(Self { store, client, sources, changed })
+        let sources = keepers.iter().map(|keeper| Source {
+            keeper: keeper.clone(),
+            store: store.clone(),
+            client: client.clone(),
+            changed: Arc::clone(changed),
+            attempts: HashMap::new(),
+        });
+        Ok(Self { sources: sources.collect() })
     }
 
-    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+    /// All keepers at once, so that none can hold up another by being slow.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        futures::future::join_all(self.sources.into_iter().map(|source| source.run(shutdown.clone()))).await;
+    }
+}
+
+/// One keeper's files, fetched one after another.
+struct Source<S> {
+    keeper: Keeper,
+    store: S,
+    client: reqwest::Client,
+    changed: Arc<watch::Sender<()>>,
+    attempts: HashMap<(BatchId, B256), Attempts>,
+}
+
+impl<S: Store> Source<S> {
+    async fn run(mut self, shutdown: Shutdown) {
         let mut news = self.changed.subscribe();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.round() => {}
+                () = self.visit() => {}
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -105,42 +114,44 @@ impl<S: Store> Fetcher<S> {
         }
     }
 
-    /// Looks once at what is missing and due, at several keepers at a time.
-    async fn round(&mut self) {
-        let (store, client, changed) = (&self.store, &self.client, &self.changed);
-        futures::stream::iter(self.sources.iter_mut())
-            .for_each_concurrent(PARALLEL, |source| async move { visit(store, client, changed, source).await })
-            .await;
-    }
-}
-
-async fn visit<S: Store>(store: &S, client: &reqwest::Client, changed: &watch::Sender<()>, source: &mut Source) {
-    let wanted = match store.wanted(source.keeper.address).await {
-        Ok(wanted) => wanted,
-        Err(error) => return observe::store_failed(&error),
-    };
-    source.attempts.retain(|key, _| wanted.iter().any(|want| key_of(want) == *key));
-    for want in wanted {
-        let key = key_of(&want);
-        if source.attempts.get(&key).is_some_and(|attempts| attempts.next > Instant::now()) {
-            continue;
+    /// Looks once at what is missing and due.
+    async fn visit(&mut self) {
+        let wanted = match self.store.wanted(self.keeper.address).await {
+            Ok(wanted) => wanted,
+            Err(error) => return observe::store_failed(&error),
+        };
+        self.attempts.retain(|key, _| wanted.iter().any(|want| key_of(want) == *key));
+        for want in wanted {
+            let is_due = self.attempts.get(&key_of(&want)).is_none_or(|attempts| attempts.next <= Instant::now());
+            if is_due {
+                self.take(want).await;
+            }
         }
-        let done = match fetch(client, &source.keeper, want).await {
-            Ok(lines) => {
-                observe::lines_verified(want.id, lines.lines().len());
-                store.attach(want.id, &lines).await.map(|_| ())
-            }
-            Err(error) => {
-                let failed = source.attempts.get(&key).map_or(0, |attempts| attempts.failed).saturating_add(1);
-                let next = Instant::now() + pause(failed, error.is_mismatch());
-                source.attempts.insert(key, Attempts { failed, next });
-                observe::lines_failed(want.id, &error.to_string(), error.is_mismatch());
-                store.complain(want.id, &error.to_string(), error.is_mismatch()).await
-            }
+    }
+
+    /// Fetches and attaches one file, or remembers why not.
+    async fn take(&mut self, want: Wanted) {
+        let done = match fetch(&self.client, &self.keeper, want).await {
+            Ok(lines) => match self.store.attach(want.id, &lines).await {
+                Ok(_) => Ok(lines.lines().len()),
+                Err(error) => Err((error.to_string(), false)),
+            },
+            Err(error) => Err((error.to_string(), error.is_mismatch())),
         };
         match done {
-            Ok(()) => changed.send_replace(()),
-            Err(error) => observe::store_failed(&error),
+            Ok(count) => observe::lines_verified(want.id, count),
+            Err((problem, is_mismatch)) => self.fail(want, &problem, is_mismatch).await,
+        }
+        self.changed.send_replace(());
+    }
+
+    async fn fail(&mut self, want: Wanted, problem: &str, is_mismatch: bool) {
+        let failed = self.attempts.get(&key_of(&want)).map_or(0, |attempts| attempts.failed).saturating_add(1);
+        let next = Instant::now() + pause(failed, is_mismatch);
+        self.attempts.insert(key_of(&want), Attempts { failed, next });
+        observe::lines_failed(want.id, problem, is_mismatch);
+        if let Err(error) = self.store.complain(want.id, problem, is_mismatch).await {
+            observe::store_failed(&error);
         }
     }
 }
@@ -185,5 +196,17 @@ async fn verify(bytes: Vec<u8>, commitment: Commitment) -> Result<Lines, FetchEr
     match done {
         Ok(lines) => Ok(lines?),
         Err(_) => Err(FetchError::Unreachable("this indexer is shutting down".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_that_is_longer_for_a_liar() {
+        let seconds = |failed, is_mismatch| pause(failed, is_mismatch).as_secs();
+        assert_eq!([1, 2, 3, 7, u32::MAX].map(|failed| seconds(failed, false)), [1, 2, 4, 60, 60]);
+        assert_eq!([1, 7, u32::MAX].map(|failed| seconds(failed, true)), [1, 64, 600]);
     }
 }

@@ -33,8 +33,7 @@ impl Network {
                 _ => ChainError::Final(text),
             }
         })?;
-        let [challenge, answer, heartbeat] =
-            [periods.challenge, periods.answer, periods.heartbeat].map(u64::from);
+        let [challenge, answer, heartbeat] = [periods.challenge, periods.answer, periods.heartbeat].map(u64::from);
         Ok(Self {
             chain_id: config.chain.chain_id,
             settlement: config.settlement,

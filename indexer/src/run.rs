@@ -23,6 +23,12 @@ use tokio::sync::watch;
 const CHAIN: &str = "chain";
 /// Part of the service's health: the database.
 const STORE: &str = "store";
+/// Why an index that has not caught up is not ready.
+const BEHIND: &str = "the index is behind the chain";
+/// Blocks that a ready index may be behind: some are always on their way.
+const SLACK: u64 = 5;
+/// Pause between two looks at how far the chain is.
+const LOOK: Duration = Duration::from_millis(500);
 /// Pause before a store that did not answer is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -87,8 +93,8 @@ impl Indexer {
         let (api, api_addr) = listen(config.listen).await?;
         let (admin, admin_addr) = listen(config.admin).await?;
         let changed = Arc::new(watch::Sender::new(()));
-        let fetcher = Fetcher::new(store.clone(), &network.keepers, Arc::clone(&changed))
-            .map_err(|error| StartError::Client(error.to_string()))?;
+        let fetcher =
+            Fetcher::new(&store, &network.keepers, &changed).map_err(|error| StartError::Client(error.to_string()))?;
         Ok(Self { api_addr, admin_addr, api, admin, chain, store, network, metrics: None, fetcher, changed })
     }
 
@@ -101,10 +107,11 @@ impl Indexer {
     /// Follows the chain and serves until shutdown, or until something fails that cannot pass.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let health = Health::new();
-        health.set(CHAIN, Err("the chain is being read from the start".to_owned()));
+        health.set(CHAIN, Err(BEHIND.to_owned()));
         health.set(STORE, Ok(()));
         let metrics = self.metrics.unwrap_or_else(|| service::telemetry::init("capa-indexer", false));
         let api = Api::new(self.store.clone(), self.network.clone(), health.clone(), &self.changed, shutdown.clone());
+        let watching = watch_progress(self.chain.clone(), self.store.clone(), health.clone(), &shutdown);
         let follower = Follower {
             chain: self.chain,
             store: self.store,
@@ -126,8 +133,25 @@ impl Indexer {
             ending.cancel();
             done
         };
-        let (work, servers, ()) = tokio::join!(work, servers, fetching);
+        let (work, servers, (), ()) = tokio::join!(work, servers, fetching, watching);
         work.and(servers.map(|_| ()).map_err(RunError::from))
+    }
+}
+
+/// Keeps saying whether the index is as far as the chain, whatever the following waits for.
+async fn watch_progress(chain: Chain, store: SqliteStore, health: Health, shutdown: &Shutdown) {
+    loop {
+        let state = match (chain.head(Tag::Latest).await, store.as_of().await) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(head), Ok(newest)) if newest.number.saturating_add(SLACK) >= head.number => Ok(()),
+            (Ok(_), Err(error)) if !matches!(error, StoreError::Empty) => Err(error.to_string()),
+            _ => Err(BEHIND.to_owned()),
+        };
+        health.set(CHAIN, state);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(chain.poll().max(LOOK)) => {}
+        }
     }
 }
 
@@ -151,46 +175,22 @@ impl Follower {
     async fn run(self, shutdown: &Shutdown) -> Result<(), RunError> {
         let recent = self.store.recent().await.map_err(RunError::Store)?;
         let recent = recent.into_iter().map(reference).collect();
-        let mut follow =
-            Follow::new(self.chain.clone(), self.network.addresses(), self.network.start_block, recent);
-        let mut target = None;
+        let mut follow = Follow::new(self.chain.clone(), self.network.addresses(), self.network.start_block, recent);
         loop {
             let change = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 change = follow.next() => change,
             };
             match change {
-                Ok(change) => {
-                    let Some(number) = self.take(change, shutdown).await? else { return Ok(()) };
-                    self.report_progress(number, &mut target).await;
-                }
-                Err(error) if error.is_retryable() => {
-                    observe::chain_failed(&error);
-                    self.health.set(CHAIN, Err(error.to_string()));
-                }
+                Ok(change) => self.take(change, shutdown).await?,
+                Err(error) if error.is_retryable() => observe::chain_failed(&error),
                 Err(error) => return Err(RunError::Chain(error)),
             }
         }
     }
 
-    /// Ready once the head that the chain had at first is reached; after that, whenever blocks come in.
-    async fn report_progress(&self, number: u64, target: &mut Option<u64>) {
-        if target.is_none()
-            && let Ok(head) = self.chain.head(Tag::Latest).await
-        {
-            *target = Some(head.number);
-        }
-        match target {
-            Some(target) if number >= *target => self.health.set(CHAIN, Ok(())),
-            Some(target) => {
-                self.health.set(CHAIN, Err(format!("reading the chain: block {number} of {target}")));
-            }
-            None => {}
-        }
-    }
-
-    /// Writes a change, however often the store has to be asked. Returns its block, or `None` at shutdown.
-    async fn take(&self, change: Change, shutdown: &Shutdown) -> Result<Option<u64>, RunError> {
+    /// Writes a change, however often the store has to be asked.
+    async fn take(&self, change: Change, shutdown: &Shutdown) -> Result<(), RunError> {
         let (block, facts) = match change {
             Change::Applied { block, logs, .. } => (block, Some(self.facts(&logs))),
             Change::Reverted { block } => (block, None),
@@ -210,7 +210,7 @@ impl Follower {
                 Err(error) => return Err(RunError::Store(error)),
             }
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(None),
+                () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(STORE_PAUSE) => {}
             }
         }
@@ -220,7 +220,7 @@ impl Follower {
             None => observe::block_reverted(block),
         }
         self.changed.send_replace(());
-        Ok(Some(block.number))
+        Ok(())
     }
 
     fn facts(&self, logs: &[alloy::rpc::types::Log]) -> Vec<Located> {

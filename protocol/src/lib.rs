@@ -20,6 +20,7 @@ pub mod bindings;
 pub mod amount;
 pub mod signature;
 
+pub mod provider;
 pub mod resource;
 pub mod order;
 pub mod job;

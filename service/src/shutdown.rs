@@ -23,6 +23,7 @@ pub fn on_signal() -> Shutdown {
     shutdown
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever signals twice wants no more cleaning up")]
 async fn watch(mut interrupt: Signal, mut terminate: Signal, token: Shutdown) {
     let name = tokio::select! {
         _ = interrupt.recv() => "SIGINT",

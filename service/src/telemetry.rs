@@ -1,5 +1,6 @@
 //! Logs to standard error and metrics for Prometheus.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -30,7 +31,10 @@ impl Metrics {
 /// first recorder and only add their name to `build_info`.
 pub fn init(service: &'static str, json: bool) -> Metrics {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // The error says only that a log is there already, which is what a second call wants.
     let _ = if json { log.json().try_init() } else { log.try_init() };
     let metrics = RECORDER.get_or_init(install).clone();

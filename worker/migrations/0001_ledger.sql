@@ -51,7 +51,7 @@ CREATE TABLE acceptances (
 CREATE TABLE batches (
     keeper     BLOB    NOT NULL,
     number     INTEGER NOT NULL,
-    state      TEXT    NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'proven', 'final', 'claimed', 'void')),
+    state      TEXT    NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'proven', 'final', 'claimed', 'void', 'recovered')),
     amount     INTEGER NOT NULL DEFAULT 0,
     proof      TEXT,
     -- The highest `owed` that was put on chain as a challenge.
@@ -69,6 +69,13 @@ CREATE TABLE vouchers (
     body     TEXT    NOT NULL,
     -- Total of the newest voucher that was redeemed on chain.
     redeemed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Offers that were signed: until they expire they bind, whatever the configuration says by then.
+CREATE TABLE offers (
+    hash   BLOB    NOT NULL PRIMARY KEY,
+    expiry INTEGER NOT NULL,
+    body   TEXT    NOT NULL
 ) STRICT;
 
 -- The transaction manager's own record.

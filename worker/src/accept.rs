@@ -6,6 +6,7 @@ use protocol::amount::{Amount, Overflow};
 use protocol::receipt::Statement;
 use protocol::signature::{Domain, SignatureError};
 use protocol::voucher::{Accepted, BatchNumber, ChannelId};
+use protocol::wire::Code;
 
 /// A channel, as the chain has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub struct Facts<'a> {
     pub keeper: &'a KeeperFacts,
     /// The channel on chain.
     pub channel: &'a ChannelFacts,
+    /// Whether the batch is committed already and a leaf of at least `owed` is proven under its root. That is more
+    /// than any promise, so nothing else of the chain matters then.
+    pub proven: bool,
 }
 
 /// Why an acceptance is not counted.
@@ -106,10 +110,10 @@ pub enum AcceptanceError {
         /// The voucher's.
         found: BatchNumber,
     },
-    /// It does not pay what the receipt adds.
-    #[error("the voucher allocates {found} nano to the provider, it must be at least {least}")]
+    /// It allocates less than a voucher before it.
+    #[error("the voucher allocates {found} nano to the provider, an earlier one of this batch allocates {least}")]
     EarnedTooLow {
-        /// Last value plus increase.
+        /// The last value.
         least: Amount,
         /// The voucher's.
         found: Amount,
@@ -132,28 +136,39 @@ impl AcceptanceError {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::OverDeposit { .. } | Self::WrongBatch { .. } | Self::KeeperLate)
     }
+
+    /// The reason a job ends with it.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Closing => Code::ChannelClosing,
+            Self::OverDeposit { .. } => Code::InsufficientFunds,
+            Self::KeeperNotActive | Self::KeeperLate => Code::Unsupported,
+            _ => Code::BadVoucher,
+        }
+    }
 }
 
 /// Checks an acceptance; returns what is paid of the job with it, all in all.
 ///
-/// `earned` may be more than this worker expects, because another worker of the provider may have earned in the same
-/// channel; it is never less.
+/// The receipt is paid as far as `earned` rose. It may rise by more than this worker expects, because another worker of
+/// the provider may have earned in the same channel. Where it rises by less, an acceptance of an earlier batch was
+/// missed, and what is short still counts as unaccepted.
 pub fn check(accepted: &Accepted, facts: &Facts<'_>) -> Result<Amount, AcceptanceError> {
     let receipt = facts.receipt.ok_or(AcceptanceError::UnknownReceipt)?;
     check_parties(accepted, facts)?;
-    check_chain(accepted, facts)?;
+    if !facts.proven {
+        check_chain(accepted, facts)?;
+    }
     let voucher = &accepted.voucher.voucher;
     let increase = receipt.amount.minus(receipt.amount.min(facts.paid))?;
-    let least = facts.earned.plus(increase)?;
-    if voucher.latest.earned < least {
-        return Err(AcceptanceError::EarnedTooLow { least, found: voucher.latest.earned });
-    }
+    let (least, found) = (facts.earned, voucher.latest.earned);
+    let rise = found.minus(least).map_err(|_| AcceptanceError::EarnedTooLow { least, found })?;
     let owed = accepted.acceptance.acceptance.owed;
     let least = facts.elsewhere.plus(voucher.latest.earned)?;
     if owed < least {
         return Err(AcceptanceError::OwedTooLow { least, found: owed });
     }
-    Ok(receipt.amount.max(facts.paid))
+    Ok(facts.paid.plus(increase.min(rise))?)
 }
 
 /// Who signed what, and whom it pays.

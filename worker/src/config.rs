@@ -62,7 +62,7 @@ pub struct OfferConfig {
     /// How much one offer sells, in base units. It is renewed before it is used up.
     pub capacity: Quantity,
     /// How long one offer stands, in seconds. It is renewed before it expires.
-    #[serde(default = "hour")]
+    #[serde(default = "ten_minutes")]
     pub lifetime: u64,
 }
 
@@ -195,8 +195,8 @@ const fn one() -> u32 {
     1
 }
 
-const fn hour() -> u64 {
-    3_600
+const fn ten_minutes() -> u64 {
+    600
 }
 
 const fn second() -> u64 {

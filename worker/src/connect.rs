@@ -33,6 +33,8 @@ const PING: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(35);
 /// First and longest pause between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// How long an assigned job waits for a slot that is just becoming free.
+const SLOT_WAIT: Duration = Duration::from_secs(5);
 /// Acceptances that may wait to be counted.
 const QUEUE: usize = 1_024;
 
@@ -64,7 +66,11 @@ impl From<tokio_tungstenite::tungstenite::Error> for ConnectError {
 /// Keeps a socket to the keeper open until the shutdown.
 pub(crate) async fn run(link: Arc<KeeperLink>) {
     let node = link.node.clone();
-    let (offers, unknown) = Offers::new(node.config.provider, &node.config.offers, &node.resources);
+    let standing = node.ledger.live_offers(now()).await.unwrap_or_else(|error| {
+        observe::failing("offers", &error);
+        Vec::new()
+    });
+    let (offers, unknown) = Offers::new(node.config.provider, &node.config.offers, &node.resources, &standing);
     for name in unknown {
         tracing::warn!(resource = name, "the ResourceCatalog has no such resource: the offer is left out");
     }
@@ -80,7 +86,7 @@ pub(crate) async fn run(link: Arc<KeeperLink>) {
         link.set_up(false);
         if let Err(error) = result {
             observe::disconnected(&error, pause.as_millis());
-            node.health.set("keeper", Err(error.to_string()));
+            node.report_keeper(Err(error.to_string()));
         }
         let jitter = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         tokio::select! {
@@ -110,7 +116,7 @@ impl Connection {
         observe::connected(info.keeper);
         self.link.set_info(info);
         self.link.set_up(true);
-        self.link.node.health.set("keeper", Ok(()));
+        self.link.node.report_keeper(Ok(()));
         self.sent.clear();
         self.offers.reconnected();
         self.report(&mut socket).await?;
@@ -212,8 +218,8 @@ impl Connection {
                 self.refused(job, sequence, refusal).await?;
             }
             ToWorker::Stop { job, refusal } => {
-                if !self.link.node.stop(job, refusal) {
-                    self.answer_stop(socket, job).await?;
+                if !self.link.node.stop(job, refusal.clone()) {
+                    self.stopped(socket, job, refusal).await?;
                 }
             }
             ToWorker::OfferTaken { offer } => observe::offer_taken(offer),
@@ -256,17 +262,19 @@ impl Connection {
             self.link.changed(job);
             return Ok(());
         }
-        let Ok(slot) = node.slots.clone().try_acquire_owned() else {
-            node.unregister(job);
-            let refusal = Refusal::new(Code::Limited, "all slots of this worker are taken");
-            node.ledger.fail(job, None, &refusal, now()).await?;
-            self.link.changed(job);
-            return Ok(());
-        };
         let link = self.link.clone();
         tokio::spawn(async move {
-            node.run_job(link.as_ref(), &assignment, &stop).await;
-            drop(slot);
+            // The keeper may hear of a job's end a moment before its slot is free here.
+            if let Ok(Ok(slot)) = timeout(SLOT_WAIT, node.slots.clone().acquire_owned()).await {
+                node.run_job(link.as_ref(), &assignment, &stop, slot).await;
+                return;
+            }
+            node.unregister(job);
+            let refusal = Refusal::new(Code::Limited, "all slots of this worker are taken");
+            if let Err(error) = node.ledger.fail(job, None, &refusal, now()).await {
+                observe::failing("ledger", &error);
+            }
+            link.changed(job);
         });
         Ok(())
     }
@@ -278,23 +286,36 @@ impl Connection {
         if newest.is_none_or(|newest| newest.statement.sequence != sequence) || node.stop(job, refusal.clone()) {
             return Ok(());
         }
-        let delivered = node.ledger.job(job).await?.is_some_and(|row| row.stage == JobStage::Delivered);
-        if delivered {
-            node.ledger.fail(job, None, &refusal, now()).await?;
-            node.ledger.set_reported(job, true).await?;
+        match node.ledger.job(job).await? {
+            Some(row) if row.stage == JobStage::Delivered => self.give_up(&row, &refusal).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The keeper is through with a job that does not run here: it ended already, or was never known.
+    async fn stopped(&mut self, socket: &mut Socket, job: JobId, refusal: Refusal) -> Result<(), ConnectError> {
+        let ledger = &self.link.node.ledger;
+        let Some(row) = ledger.job(job).await? else {
+            let refusal = Refusal::new(Code::NodeFailed, "the job does not run on this worker");
+            return send(socket, &FromWorker::Failed { job, refusal }).await;
+        };
+        if row.stage == JobStage::Delivered {
+            self.give_up(&row, &refusal).await?;
         }
         Ok(())
     }
 
-    /// A job that does not run here is over; the keeper hears how.
-    async fn answer_stop(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
-        let row = self.link.node.ledger.job(job).await?;
-        if let Some(row) = row.filter(|row| row.stage != JobStage::Failed) {
-            tracing::debug!(%job, stage = ?row.stage, "a stop came after the end of its job");
-            return Ok(());
+    /// A delivered job that the keeper will not see paid any more; what is unpaid counts against its channel.
+    async fn give_up(&self, row: &JobRow, refusal: &Refusal) -> Result<(), ConnectError> {
+        let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
+        let billed = ledger.newest_receipt(job).await?.map_or(Amount::ZERO, |newest| newest.statement.amount);
+        if row.paid >= billed {
+            ledger.close_job(job).await?;
+        } else {
+            ledger.fail(job, None, refusal, now()).await?;
+            ledger.set_reported(job, true).await?;
         }
-        let refusal = Refusal::new(Code::NodeFailed, "the job does not run on this worker");
-        send(socket, &FromWorker::Failed { job, refusal }).await
+        Ok(())
     }
 
     /// Sends every receipt and failure that the keeper has not heard over this socket.
@@ -339,6 +360,8 @@ impl Connection {
     async fn publish(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
         let node = self.link.node.clone();
         for offer in self.offers.due(now(), &node.domain, &node.key) {
+            node.ledger.add_offer(&offer, now()).await?;
+            node.bind(&offer.offer);
             send(socket, &FromWorker::Offer { offer }).await?;
         }
         Ok(())

@@ -5,11 +5,12 @@ use crate::ledger::{Credit, JobRow, JobStage, LedgerError};
 use crate::link::KeeperLink;
 use crate::market::ReadError;
 use crate::observe;
+use crate::prove::{ProveError, proven_leaf};
 use protocol::amount::Amount;
 use protocol::order::JobId;
 use protocol::receipt::Receipt;
 use protocol::voucher::Accepted;
-use protocol::wire::{Code, Refusal};
+use protocol::wire::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -35,6 +36,8 @@ enum CreditError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Chain(#[from] ReadError),
+    #[error(transparent)]
+    Proof(#[from] ProveError),
 }
 
 impl CreditError {
@@ -77,7 +80,7 @@ pub(crate) async fn run(link: Arc<KeeperLink>, mut incoming: mpsc::Receiver<Inco
 
 fn reject(link: &KeeperLink, item: &Incoming, error: &AcceptanceError) {
     observe::acceptance_rejected(item.job, error);
-    link.node.stop(item.job, Refusal::new(Code::BadVoucher, error.to_string()));
+    link.node.stop(item.job, Refusal::new(error.code(), error.to_string()));
 }
 
 async fn credit(link: &KeeperLink, item: &Incoming) -> Result<(), CreditError> {
@@ -95,14 +98,22 @@ async fn credit(link: &KeeperLink, item: &Incoming) -> Result<(), CreditError> {
         return Ok(());
     }
     let elsewhere = ledger.earned_in(keeper, voucher.batch).await?.minus(earned).unwrap_or_default();
-    let paid = match check_against_chain(link, item, &row, receipt.as_ref(), (earned, elsewhere)).await {
-        Err(CreditError::Rejected(error)) if error.is_retryable() => {
-            link.node.market.refresh(keeper, channel);
-            check_against_chain(link, item, &row, receipt.as_ref(), (earned, elsewhere)).await?
+    let amounts = (earned, elsewhere);
+    let mut paid = check_against_chain(link, item, &row, receipt.as_ref(), amounts, false).await;
+    if matches!(&paid, Err(CreditError::Rejected(error)) if error.is_retryable()) {
+        link.node.market.refresh(keeper, channel);
+        paid = check_against_chain(link, item, &row, receipt.as_ref(), amounts, false).await;
+    }
+    if matches!(&paid, Err(CreditError::Rejected(AcceptanceError::WrongBatch { open, found })) if found <= open) {
+        // It was accepted in time but arrived late: the batch is committed. Then only its proof counts.
+        let owed = item.accepted.acceptance.acceptance.owed;
+        if proven_leaf(&link.node, link, keeper, voucher.batch).await?.amount >= owed {
+            paid = check_against_chain(link, item, &row, receipt.as_ref(), amounts, true).await;
         }
-        result => result?,
-    };
+    }
+    let paid = paid?;
     let last = match &receipt {
+        Some(receipt) if paid < receipt.statement.amount => false,
         Some(receipt) if receipt.statement.is_final() => true,
         Some(receipt) if row.stage == JobStage::Failed && row.reported => {
             let newest = ledger.newest_receipt(item.job).await?;
@@ -121,6 +132,7 @@ async fn check_against_chain(
     row: &JobRow,
     receipt: Option<&Receipt>,
     (earned, elsewhere): (Amount, Amount),
+    proven: bool,
 ) -> Result<Amount, CreditError> {
     let node = &link.node;
     let keeper = node.market.keeper(row.assignment.keeper).await?;
@@ -135,6 +147,7 @@ async fn check_against_chain(
         elsewhere,
         keeper: &keeper,
         channel: &channel,
+        proven,
     };
     Ok(check(&item.accepted, &facts)?)
 }

@@ -6,7 +6,7 @@
 use crate::execute::{Delivered, ExecuteError, Executor, JobInput};
 use crate::ledger::{Assignment, LedgerError};
 use crate::meter::Meter;
-use crate::node::{Node, Stop, now};
+use crate::node::{Node, Stop, check_billable, now};
 use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use protocol::resource::Usage;
 use protocol::wire::{Code, Refusal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// How long an output may take to be handed over, while the other side does not answer.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
@@ -55,7 +55,13 @@ impl From<BlobError> for Failure {
 
 impl Node {
     /// Works on a job that is in the ledger, is registered and has its slot, to its end.
-    pub(crate) async fn run_job(&self, outlet: &dyn Outlet, assignment: &Assignment, stop: &Stop) {
+    pub(crate) async fn run_job(
+        &self,
+        outlet: &dyn Outlet,
+        assignment: &Assignment,
+        stop: &Stop,
+        slot: OwnedSemaphorePermit,
+    ) {
         let job = assignment.job();
         observe::job_started(job, assignment.cap);
         let mut meter = None;
@@ -74,6 +80,7 @@ impl Node {
             observe::failing("ledger", &error);
         }
         self.unregister(job);
+        drop(slot);
         outlet.changed(job);
     }
 
@@ -82,14 +89,14 @@ impl Node {
         outlet: &dyn Outlet,
         assignment: &Assignment,
         stop: &Stop,
-        slot: &mut Option<Meter>,
+        started: &mut Option<Meter>,
     ) -> Result<Amount, Failure> {
         let resource = self.check_match(assignment)?;
         outlet.standing(assignment).await.map_err(|standing| match standing {
             Standing::Refused(refusal) => refusal,
             Standing::Unknown(reason) => Refusal::new(Code::NodeFailed, reason),
         })?;
-        let meter = slot.insert(Meter::new(assignment, self.config.provider, resource));
+        let meter = started.insert(Meter::new(assignment, self.config.provider, resource.clone()));
         if meter.max_units().get() == 0 {
             return Err(Refusal::new(Code::TotalTooSmall, "the order's funds do not pay for a single unit").into());
         }
@@ -99,9 +106,10 @@ impl Node {
         };
         let kind = envelope.program.kind();
         self.ledger.set_kind(assignment.job(), kind).await?;
-        let executor = self.executor(kind).ok_or_else(|| {
-            Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs"))
-        })?;
+        check_billable(kind, &resource)?;
+        let executor = self
+            .executor(kind)
+            .ok_or_else(|| Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs")))?;
         let input = JobInput { envelope, blobs, unit: meter.unit(), max_units: meter.max_units() };
         let delivered = self.execute(outlet, assignment, executor, input, meter, stop).await?;
         self.deliver(outlet, meter, delivered, stop).await
@@ -111,8 +119,8 @@ impl Node {
     async fn load(&self, outlet: &dyn Outlet, assignment: &Assignment) -> Result<(Envelope, Vec<Bytes>), Failure> {
         let spec = assignment.order.order.spec;
         let bytes = outlet.fetch(spec, MAX_ENVELOPE_BYTES as u64).await?;
-        let envelope = Envelope::from_bytes(&bytes, spec)
-            .map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
+        let envelope =
+            Envelope::from_bytes(&bytes, spec).map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
         let total = envelope.blobs().try_fold(0u64, |sum, blob| sum.checked_add(blob.length.get()));
         let limit = self.config.limits.input.get();
         if total.is_none_or(|total| total > limit) {
@@ -184,8 +192,10 @@ impl Node {
         let amount = meter.amount(usage).map_err(|error| Refusal::new(Code::BadQuantity, error.to_string()))?;
         let unaccepted = amount.get().saturating_sub(paid.get());
         if unaccepted > self.config.limits.unaccepted.get() {
-            let text = format!("{unaccepted} nano of work are not accepted, the worker's limit is {}",
-                self.config.limits.unaccepted);
+            let text = format!(
+                "{unaccepted} nano of work are not accepted, the worker's limit is {}",
+                self.config.limits.unaccepted
+            );
             return Err(Refusal::new(Code::Limited, text));
         }
         if patience.is_over(meter.billed(), paid) {

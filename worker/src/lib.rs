@@ -6,7 +6,8 @@
 //! 3. `job` works on an assignment: blobs by hash, an executor of [`execute`], a receipt every interval from [`meter`].
 //! 4. [`accept`] holds every acceptance against PROTOCOL.md section 9 and the chain (`market`); only then does it count.
 //! 5. [`ledger`] has it on disk before anyone is told, so a crash loses nothing.
-//! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, and claims.
+//! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, and if the keeper is wound
+//!    down recovers what it owes from the channels.
 
 pub mod config;
 mod run;
@@ -22,6 +23,7 @@ mod job;
 pub mod execute;
 pub mod meter;
 pub mod accept;
+mod prove;
 mod credit;
 pub mod ledger;
 mod watch;

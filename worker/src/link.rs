@@ -67,14 +67,7 @@ impl KeeperLink {
             base.set_path(&format!("{}/", base.path()));
         }
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).tcp_nodelay(true).build()?;
-        Ok(Self {
-            node,
-            base,
-            http,
-            info: Mutex::default(),
-            up: AtomicBool::new(false),
-            due: Notify::new(),
-        })
+        Ok(Self { node, base, http, info: Mutex::default(), up: AtomicBool::new(false), due: Notify::new() })
     }
 
     /// The keeper's address, once it has said its terms.
@@ -158,8 +151,7 @@ impl KeeperLink {
         let channel = market.channel(assignment.channel).await.map_err(|error| unknown(&error))?;
         let refused = |code, text: String| Err(Standing::Refused(Refusal::new(code, text)));
         if let Err(error) = check_standing(&keeper, &channel) {
-            let code = if channel.closing { Code::ChannelClosing } else { Code::Unsupported };
-            return refused(code, error.to_string());
+            return refused(error.code(), error.to_string());
         }
         if channel.deposit <= channel.spent {
             return refused(Code::InsufficientFunds, "the channel holds nothing at the chain's safe head".into());
@@ -227,8 +219,6 @@ fn blob_error(hash: B256, error: &LinkError) -> BlobError {
     match error {
         LinkError::NotFound(_) => BlobError::Missing(hash),
         LinkError::Unreachable(reason) => BlobError::Unreachable(reason.clone()),
-        LinkError::Refused(reason) | LinkError::Address(reason) => {
-            BlobError::Refused { hash, reason: reason.clone() }
-        }
+        LinkError::Refused(reason) | LinkError::Address(reason) => BlobError::Refused { hash, reason: reason.clone() },
     }
 }

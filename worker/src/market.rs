@@ -28,6 +28,18 @@ pub enum ReadError {
     /// The node failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The node is too far behind for its answers to be acted on.
+    #[error("the newest block of the chain's node is {0} s old: nothing is decided by it until the node catches up")]
+    Stale(u64),
+}
+
+/// Below this age a block is never stale: a chain with very short periods may simply be quiet.
+const LEAST_STALE_SECONDS: u64 = 600;
+
+/// How old the newest block is, where that is more than the slowest reaction that the protocol allows for.
+fn staleness(block: u64, clock: u64, reaction: u64) -> Option<u64> {
+    let age = clock.saturating_sub(block);
+    (age > reaction.max(LEAST_STALE_SECONDS)).then_some(age)
 }
 
 /// Where one batch stands on chain.
@@ -52,6 +64,8 @@ pub(crate) struct Periods {
     pub challenge: u64,
     /// T: how long a keeper may stay without a commit.
     pub heartbeat: u64,
+    /// X: how long providers can recover from a keeper that was wound down.
+    pub recovery: u64,
     /// D: the slowest reaction that a party may need.
     pub reaction: u64,
 }
@@ -86,6 +100,7 @@ impl Market {
             periods: Periods {
                 challenge: periods.challenge.into(),
                 heartbeat: periods.heartbeat.into(),
+                recovery: periods.recovery.into(),
                 reaction: periods.reaction.into(),
             },
             keepers: Cache::new(max_age),
@@ -124,12 +139,9 @@ impl Market {
         Ok(classes
             .into_iter()
             .filter_map(|class| match class.unit.parse() {
-                Ok(unit) => Some(Resource {
-                    id: ResourceId(class.id),
-                    name: class.name,
-                    unit,
-                    scale: Quantity(class.scale),
-                }),
+                Ok(unit) => {
+                    Some(Resource { id: ResourceId(class.id), name: class.name, unit, scale: Quantity(class.scale) })
+                }
                 Err(error) => {
                     tracing::info!(resource = class.name, %error, "a resource is left out");
                     None
@@ -181,11 +193,42 @@ impl Market {
     }
 
     /// What a provider was paid of a batch; everything where the whole batch was distributed.
-    pub(crate) async fn paid(&self, keeper: Address, provider: Address, number: BatchNumber) -> Result<Amount, ReadError> {
+    pub(crate) async fn paid(
+        &self,
+        keeper: Address,
+        provider: Address,
+        number: BatchNumber,
+    ) -> Result<Amount, ReadError> {
         if self.settlement.distributed(keeper, number).call().await? {
             return Ok(Amount(u64::MAX));
         }
         Ok(Amount(self.settlement.paid(keeper, provider, number).call().await?))
+    }
+
+    /// When a provider's challenge in a batch has to be answered; 0 where none is open.
+    pub(crate) async fn challenge_deadline(
+        &self,
+        keeper: Address,
+        number: BatchNumber,
+        provider: Address,
+    ) -> Result<u64, ReadError> {
+        Ok(self.settlement.challenged(keeper, number, provider).call().await?.deadline.into())
+    }
+
+    /// When the recovery from a keeper that is wound down ends.
+    pub(crate) async fn recovery_end(&self, keeper: Address) -> Result<u64, ReadError> {
+        let wound_at = u64::from(self.settlement.keeper(keeper).call().await?.woundAt);
+        Ok(wound_at.saturating_add(self.periods.recovery))
+    }
+
+    /// What `recover` has paid a provider from a channel for a batch.
+    pub(crate) async fn recovered(
+        &self,
+        channel: ChannelId,
+        provider: Address,
+        number: BatchNumber,
+    ) -> Result<Amount, ReadError> {
+        Ok(Amount(self.settlement.recovered(channel.0, provider, number).call().await?))
     }
 
     async fn read_keeper(&self, keeper: Address) -> Result<KeeperFacts, ReadError> {
@@ -194,6 +237,9 @@ impl Market {
             async { Ok(self.settlement.currentBatch(keeper).call().await?) },
             self.now(),
         )?;
+        if let Some(age) = staleness(now, crate::node::now().get(), self.periods.reaction) {
+            return Err(ReadError::Stale(age));
+        }
         let committed_at: u64 = self.settlement.batch(keeper, open).call().await?.committedAt.into();
         let mut since: u64 = state.since.into();
         if open > state.batch {
@@ -256,6 +302,15 @@ impl<K: Eq + Hash, V: Copy> Cache<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_chain_view_is_not_acted_on() {
+        const D: u64 = 12 * 3_600;
+        assert_eq!(staleness(1_000_000, 1_000_000 + D, D), None);
+        assert_eq!(staleness(1_000_000, 1_000_001 + D, D), Some(D + 1));
+        assert_eq!(staleness(1_000_000, 900_000, D), None, "a clock that is behind");
+        assert_eq!(staleness(1_000_000, 1_000_500, 2), None, "a quiet local chain");
+    }
 
     #[test]
     fn the_cache_forgets() {

@@ -8,8 +8,8 @@ use crate::outlet::Standing;
 use alloy::primitives::Address;
 use protocol::amount::{Price, Quantity, Timestamp};
 use protocol::job::Kind;
-use protocol::order::JobId;
-use protocol::resource::{Resource, ResourceId};
+use protocol::order::{JobId, Offer};
+use protocol::resource::{Resource, ResourceId, Unit};
 use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::ChannelId;
 use protocol::wire::{Capabilities, Code, Refusal};
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) health: Health,
     pub(crate) shutdown: Shutdown,
     pub(crate) running: Mutex<HashMap<JobId, Stop>>,
+    /// Offers that were signed and may still be matched.
+    pub(crate) offered: Mutex<Vec<Offer>>,
 }
 
 impl Node {
@@ -71,7 +73,23 @@ impl Node {
         self.resources.iter().find(|resource| resource.id == id)
     }
 
-    /// Least price at which a resource is sold; `None` if it is not.
+    /// Remembers an offer that binds from now on.
+    pub(crate) fn bind(&self, offer: &Offer) {
+        let mut offered = lock(&self.offered);
+        offered.retain(|other| other.expiry >= now());
+        if !offered.contains(offer) {
+            offered.push(offer.clone());
+        }
+    }
+
+    /// The price that a match must reach: the configured one, or a lower one that was signed and has not expired.
+    fn binding_price(&self, resource: &Resource) -> Option<Price> {
+        let offered = lock(&self.offered);
+        let signed = offered.iter().filter(|offer| offer.resource == resource.id && offer.expiry >= now());
+        signed.map(|offer| offer.price).chain(self.least_price(resource)).min()
+    }
+
+    /// Least price at which a resource is sold by the configuration; `None` if it is not.
     pub(crate) fn least_price(&self, resource: &Resource) -> Option<Price> {
         self.config.offers.iter().filter(|offer| offer.resource == resource.name).map(|offer| offer.price).min()
     }
@@ -88,7 +106,7 @@ impl Node {
             kinds: self.executors.iter().map(|executor| executor.kind()).collect(),
             resources: self.resources.iter().filter(sold).map(|resource| resource.id).collect(),
             slots: self.config.slots,
-            memory: Quantity(self.config.execute.wasm.max_memory),
+            memory: Quantity(self.executors.iter().map(|executor| executor.memory()).max().unwrap_or_default()),
             toolchains: self.executors.iter().map(|executor| executor.toolchain()).collect(),
             device: self.executors.iter().find_map(|executor| executor.device()),
         }
@@ -108,6 +126,13 @@ impl Node {
     /// The job ended.
     pub(crate) fn unregister(&self, job: JobId) {
         lock(&self.running).remove(&job);
+    }
+
+    /// Readiness by the keeper's socket. A worker that also serves clients directly is ready without its keeper.
+    pub(crate) fn report_keeper(&self, state: Result<(), String>) {
+        if state.is_ok() || self.config.direct.is_none() {
+            self.health.set("keeper", state);
+        }
     }
 
     /// Stops a job; `false` where it does not run here.
@@ -135,7 +160,7 @@ impl Node {
         let resource = self.resource(order.resource).ok_or_else(|| {
             Refusal::new(Code::UnknownResource, format!("resource {} is not sold by this worker", order.resource))
         })?;
-        let least = self.least_price(resource).ok_or_else(|| {
+        let least = self.binding_price(resource).ok_or_else(|| {
             Refusal::new(Code::UnknownResource, format!("{} is not sold by this worker", resource.name))
         })?;
         if assignment.price < least || assignment.price > order.max_price {
@@ -161,6 +186,20 @@ impl Node {
     }
 }
 
+/// Refuses programs that would run for nothing: each kind is billed by what it mainly uses, and no other resource
+/// measures that.
+pub(crate) fn check_billable(kind: Kind, resource: &Resource) -> Result<(), Refusal> {
+    let billed = match kind {
+        Kind::Wasm => Unit::CpuMs,
+        Kind::Cuda => Unit::GpuMs,
+    };
+    if resource.unit == billed {
+        return Ok(());
+    }
+    let text = format!("{kind} jobs are billed in {billed}, but {} is metered in {}", resource.name, resource.unit);
+    Err(Refusal::new(Code::Unsupported, text))
+}
+
 /// The time by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     // A clock before 1970 reads as zero, which every check of an expiry or an order of times then shows.
@@ -175,6 +214,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_runs_for_nothing() {
+        let cpu = crate::fixture::resource();
+        let gpu = Resource { unit: Unit::GpuMs, name: "gpu.h200".into(), ..cpu.clone() };
+        assert!(check_billable(Kind::Wasm, &cpu).is_ok() && check_billable(Kind::Cuda, &gpu).is_ok());
+        for (kind, resource) in [(Kind::Wasm, &gpu), (Kind::Cuda, &cpu)] {
+            assert_eq!(check_billable(kind, resource).unwrap_err().code, Code::Unsupported);
+        }
+    }
 
     #[test]
     fn the_first_reason_stays() {

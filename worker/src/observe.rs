@@ -74,7 +74,20 @@ pub(crate) fn challenged(batch: BatchNumber, owed: Amount) {
 
 pub(crate) fn batch_void(batch: BatchNumber) {
     metrics::counter!("capa_worker_batches_void_total").increment(1);
-    tracing::error!(batch, "the keeper is wound down: recover what it owes from the channels within the recovery period");
+    tracing::error!(batch, "the keeper is wound down: what it owes is recovered from the channels");
+}
+
+pub(crate) fn keeper_voided(keeper: Address, batch: BatchNumber) {
+    tracing::error!(%keeper, batch, "the keeper left a challenge unanswered and is wound down");
+}
+
+pub(crate) fn keeper_lapsed(keeper: Address, batch: BatchNumber) {
+    tracing::error!(%keeper, batch, "the keeper missed its heartbeat and is wound down");
+}
+
+pub(crate) fn recovered(keeper: Address, amount: Amount, channels: usize) {
+    metrics::counter!("capa_worker_recovered_nano_total").increment(amount.get());
+    tracing::info!(%keeper, %amount, channels, "earnings were recovered from the channels");
 }
 
 pub(crate) fn claimed(keeper: Address, amount: Amount, batches: usize) {

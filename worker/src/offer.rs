@@ -36,6 +36,12 @@ struct Live {
     refused_at: Option<Timestamp>,
 }
 
+impl Live {
+    fn new(signed: SignedOffer) -> Self {
+        Self { hash: signed.offer.hash(), signed, matched: 0, sent: false, refused_at: None }
+    }
+}
+
 impl Entry {
     fn needs_new(&self, now: Timestamp) -> bool {
         let Some(live) = &self.live else { return true };
@@ -47,13 +53,26 @@ impl Entry {
 }
 
 impl Offers {
-    /// The offers of a configuration; resources that the catalog lacks are left out, by the names returned.
-    pub(crate) fn new(provider: Address, configs: &[OfferConfig], resources: &[Resource]) -> (Self, Vec<String>) {
+    /// The offers of a configuration; resources that the catalog lacks are left out, by the names returned. An offer
+    /// on the same terms that still stands is used on instead of putting a second one beside it.
+    pub(crate) fn new(
+        provider: Address,
+        configs: &[OfferConfig],
+        resources: &[Resource],
+        standing: &[SignedOffer],
+    ) -> (Self, Vec<String>) {
         let mut unknown = Vec::new();
         let mut entries = Vec::new();
         for config in configs {
             match resources.iter().find(|resource| resource.name == config.resource) {
-                Some(resource) => entries.push(Entry { config: config.clone(), resource: resource.id, live: None }),
+                Some(resource) => {
+                    let same = |offer: &Offer| {
+                        (offer.resource, offer.price, offer.capacity) == (resource.id, config.price, config.capacity)
+                    };
+                    let newest = standing.iter().rfind(|signed| same(&signed.offer)).cloned();
+                    let live = newest.map(Live::new);
+                    entries.push(Entry { config: config.clone(), resource: resource.id, live });
+                }
                 None => unknown.push(config.resource.clone()),
             }
         }
@@ -81,9 +100,7 @@ impl Offers {
                     expiry: Timestamp(now.get().saturating_add(entry.config.lifetime)),
                     salt: U256::from_be_bytes(rand::random::<[u8; 32]>()),
                 };
-                let hash = offer.hash();
-                let signed = SignedOffer::sign(offer, domain, key);
-                entry.live = Some(Live { signed, hash, matched: 0, sent: false, refused_at: None });
+                entry.live = Some(Live::new(SignedOffer::sign(offer, domain, key)));
             }
             if let Some(live) = entry.live.as_mut().filter(|live| !live.sent) {
                 live.sent = true;
@@ -119,6 +136,10 @@ mod tests {
     use protocol::amount::Price;
 
     fn offers() -> Offers {
+        offers_beside(&[])
+    }
+
+    fn offers_beside(standing: &[SignedOffer]) -> Offers {
         let config = |resource: &str| OfferConfig {
             resource: resource.into(),
             price: Price(10),
@@ -126,7 +147,7 @@ mod tests {
             lifetime: 100,
         };
         let configs = [config("cpu.x86-64"), config("gpu.unheard-of")];
-        let (offers, unknown) = Offers::new(fixture::PROVIDER, &configs, &[fixture::resource()]);
+        let (offers, unknown) = Offers::new(fixture::PROVIDER, &configs, &[fixture::resource()], standing);
         assert_eq!(unknown, ["gpu.unheard-of"]);
         offers
     }
@@ -145,6 +166,17 @@ mod tests {
         assert_eq!(due(&mut offers, 1_001), vec![]);
         offers.reconnected();
         assert_eq!(due(&mut offers, 1_002), first, "the same offer, not a second one");
+    }
+
+    #[test]
+    fn after_a_restart_the_standing_offer_is_used_on() {
+        let first = due(&mut offers(), 1_000);
+        assert_eq!(due(&mut offers_beside(&first), 1_010), first);
+        let renewed = due(&mut offers_beside(&first), 1_090);
+        assert_ne!(renewed, first, "it is about to expire");
+        let mut dearer = first;
+        dearer[0].offer.price = Price(11);
+        assert_ne!(due(&mut offers_beside(&dearer), 1_010), dearer, "its price is another one");
     }
 
     #[test]

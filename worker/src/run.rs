@@ -18,7 +18,7 @@ use service::keystore::{KeystoreError, read_key};
 use service::shutdown::Shutdown;
 use service::telemetry::{self, Metrics};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -166,6 +166,7 @@ impl Worker {
             "the admin port"
         });
         if let Some(link) = self.link.clone() {
+            node.report_keeper(Err("not connected yet".into()));
             parts.spawn(async move {
                 connect::run(link).await;
                 "the connection to the keeper"
@@ -219,6 +220,7 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     }
     let token = market.token().await?;
     let ledger = Ledger::open(&config.data).await?;
+    let offered = ledger.live_offers(now()).await?;
     let refusal = Refusal::new(Code::NodeFailed, "the worker was restarted while the job ran");
     let interrupted = ledger.fail_interrupted(&refusal, now()).await?;
     if interrupted > 0 {
@@ -236,6 +238,7 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
         health: Health::new(),
         shutdown: Shutdown::new(),
         running: Default::default(),
+        offered: Mutex::new(offered.into_iter().map(|signed| signed.offer).collect()),
         config,
     })
 }

@@ -126,9 +126,17 @@ pub(crate) fn describe(command: &Command) -> String {
     let guarded = command.get_program() == "/proc/self/exe";
     let program = Some(command.get_program()).filter(|_| !guarded);
     let words = program.into_iter().chain(command.get_args().skip(usize::from(guarded)));
-    let root = command.get_current_dir().map(|path| format!("{}/", path.display())).unwrap_or_default();
-    let words: Vec<_> = words.map(|word| word.to_string_lossy().replace(&root, "")).collect();
-    words.join(" ")
+    let root = command.get_current_dir().unwrap_or(Path::new("/"));
+    let word = |(index, word): (usize, &OsStr)| {
+        if word.to_string_lossy().contains('\n') {
+            return "…".to_owned();
+        }
+        let path = Path::new(word);
+        let shown = path.strip_prefix(root).ok().filter(|inside| *inside != path).unwrap_or(path);
+        let program = index == 0 && shown.is_absolute();
+        shown.file_name().filter(|_| program).unwrap_or(shown.as_os_str()).to_string_lossy().into_owned()
+    };
+    words.enumerate().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// This machine in the names of Foundry's npm packages.
@@ -140,4 +148,17 @@ pub(crate) fn platform() -> Result<&'static str> {
         ("macos", "aarch64") => "darwin-arm64",
         (system, machine) => bail!("forge is not published for {system} on {machine}: set FORGE to one that you built"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_as_they_are_typed() {
+        let workspace = Workspace::at(Path::new("/checkout"));
+        let mut command = workspace.command("/checkout/node_modules/forge");
+        assert_eq!(describe(command.args(["test", "/checkout/contracts"])), "node_modules/forge test contracts");
+        assert_eq!(describe(workspace.command("/usr/bin/cargo").args(["build", "/tmp/x"])), "cargo build /tmp/x");
+    }
 }

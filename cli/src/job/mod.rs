@@ -6,9 +6,9 @@ mod watch;
 
 use crate::context::Context;
 use crate::error::CliError;
+use clap::ValueEnum;
 use client::session::rules::Policy;
 use client::session::{Session, SessionConfig};
-use clap::ValueEnum;
 use protocol::amount::{Amount, Price};
 use protocol::job::Kind;
 use protocol::order::JobId;
@@ -64,7 +64,7 @@ pub struct Submit {
     /// Most per GPU-hour or vCPU-hour, in CAPA; else a tenth above the cheapest offer
     #[arg(long, value_name = "CAPA", value_parser = price)]
     pub max_price: Option<Price>,
-    /// Most base units, such as GPU-ms or vCPU-ms; else as many as --max-total pays for
+    /// Most base units, such as GPU-ms or vCPU-ms; else what the job's time limit and --max-total leave room for
     #[arg(long, value_name = "NUMBER")]
     pub max_units: Option<u64>,
     /// Resource to buy, by name or number; else the keeper's first one for the kind

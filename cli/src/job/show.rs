@@ -73,13 +73,7 @@ async fn remembered(id: JobId, view: &JobView, context: &Context) -> Result<Opti
         return Ok(None);
     }
     let keeper = context.channel_keeper(None).await?;
-    let identity = Identity {
-        chain_id: network.chain_id.get(),
-        settlement: network.settlement,
-        payer,
-        signer,
-        keeper,
-    };
+    let identity = Identity { chain_id: network.chain_id.get(), settlement: network.settlement, payer, signer, keeper };
     Ok(peek(folder, &identity)?.and_then(|mut state| state.jobs.remove(&id)))
 }
 

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::CliError;
 use crate::job::{Submit, open_session, show, watch};
-use crate::market::{best_ask, find};
+use crate::market::{best_ask, find, per};
 use crate::output::table;
 use client::keeper::Keeper;
 use client::manifest::{Prepared, prepare};
@@ -22,13 +22,14 @@ pub(super) async fn run(submit: Submit, context: &Context) -> Result<(), CliErro
     let keeper = context.keeper()?;
     let (resource, terms) = terms(&submit, &job, &keeper).await?;
     let question = format!(
-        "Orders {:?} as a {} job on {}: at most {} CAPA in all, at most {} CAPA per {} {}.",
+        "Orders {:?} as a {} job on {}: at most {} CAPA in all, at most {} CAPA per {}, at most {} {}.",
         job.name,
         job.envelope.program.kind(),
         resource.name,
         terms.max_total.to_capa(),
         Amount(terms.max_price.get()).to_capa(),
-        resource.scale,
+        per(&resource),
+        terms.max_units,
         resource.unit,
     );
     context.output.confirm(&question, context.settings.yes)?;
@@ -70,20 +71,19 @@ fn print(context: &Context, id: JobId, taken: &OrderTaken) -> Result<(), CliErro
 async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Resource, Terms), CliError> {
     let resources = keeper.info().await?.resources;
     let resource = choose(&resources, submit.resource.as_deref(), job.envelope.program.kind())?.clone();
-    let max_price = match submit.max_price {
-        Some(price) => price,
-        None => {
-            let ask = best_ask(keeper, &resource).await?.ok_or_else(|| {
-                CliError::Refused(format!(
-                    "nobody offers {} right now: give --max-price to wait for an offer",
-                    resource.name
-                ))
-            })?;
-            above(ask)
+    let ask = best_ask(keeper, &resource).await?;
+    let max_price = match (submit.max_price, &ask) {
+        (Some(price), _) => price,
+        (None, Some(ask)) => above(ask.price),
+        (None, None) => {
+            let name = &resource.name;
+            let text = format!("nobody offers {name} right now: give --max-price to wait for an offer");
+            return Err(CliError::Refused(text));
         }
     };
+    let offered = ask.map_or(Quantity(u64::MAX), |ask| ask.quantity);
     let affordable = resource.affordable(submit.max_total, max_price);
-    let max_units = submit.max_units.map_or(affordable, Quantity);
+    let max_units = submit.max_units.map_or_else(|| enough(job).min(affordable).min(offered), Quantity);
     if max_units == Quantity::ZERO {
         return Err(CliError::Refused("--max-total does not pay for a single unit at that price: raise it".into()));
     }
@@ -91,6 +91,16 @@ async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Reso
     let expiry = Timestamp(now.saturating_add(submit.expires_in));
     let terms = Terms { resource: resource.id, max_price, max_units, max_total: submit.max_total, expiry };
     Ok((resource, terms))
+}
+
+/// Units that the job's own time limit leaves room for, on a worker up to four times as fast as the standard one. An
+/// order for more would only tie up a provider's capacity.
+fn enough(job: &Prepared) -> Quantity {
+    let wall = job.envelope.limits.wall_ms.get();
+    Quantity(match job.envelope.program.kind() {
+        Kind::Cuda => wall,
+        Kind::Wasm => wall.saturating_mul(4),
+    })
 }
 
 /// A tenth above a price, rounded up: room for the offer to be gone when the order arrives.
@@ -142,12 +152,8 @@ mod tests {
     use protocol::resource::ResourceId;
 
     fn resources() -> Vec<Resource> {
-        let resource = |id, name: &str, unit| Resource {
-            id: ResourceId(id),
-            name: name.into(),
-            unit,
-            scale: Quantity(3_600_000),
-        };
+        let resource =
+            |id, name: &str, unit| Resource { id: ResourceId(id), name: name.into(), unit, scale: Quantity(3_600_000) };
         vec![resource(1, "gpu.h200", Unit::GpuMs), resource(2, "cpu.x86-64", Unit::CpuMs)]
     }
 

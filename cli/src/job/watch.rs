@@ -147,7 +147,8 @@ impl Lines {
 
 fn bar(cap: Amount) -> ProgressBar {
     let bar = ProgressBar::new(cap.get().max(1));
-    let style = ProgressStyle::with_template("{spinner} {bar:20} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{spinner} {bar:20} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar

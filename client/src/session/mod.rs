@@ -14,6 +14,7 @@ pub mod reconcile;
 pub mod rules;
 pub mod state;
 
+mod connect;
 #[cfg(test)]
 mod fixture;
 mod pay;
@@ -210,13 +211,23 @@ pub struct JobStatus {
     pub view: Option<JobView>,
     /// As this session remembers it.
     pub record: JobRecord,
+    /// Whether its provider is paid directly.
+    pub direct: bool,
 }
 
 impl JobStatus {
-    /// Whether nothing more will happen: the keeper says so and, of a job that is done, the last receipt is paid.
+    /// Whether nothing more will happen: the keeper says so and, of a job that is done, everything is paid.
     pub fn is_over(&self) -> bool {
-        let settled = self.record.stopped.is_some() || self.record.paid.as_ref().is_some_and(Statement::is_final);
-        self.view.as_ref().is_some_and(|view| view.state.is_terminal() && (settled || view.state != JobState::Done))
+        self.view.as_ref().is_some_and(|view| {
+            view.state.is_terminal() && (view.state != JobState::Done || self.is_settled(view.amount))
+        })
+    }
+
+    /// A provider that is paid directly asks for no voucher for a last receipt that costs nothing more.
+    fn is_settled(&self, amount: Amount) -> bool {
+        let paid = self.record.paid.as_ref();
+        let covered = paid.map_or(Amount::ZERO, |paid| paid.amount) >= amount;
+        self.record.stopped.is_some() || paid.is_some_and(Statement::is_final) || (self.direct && covered)
     }
 }
 
@@ -236,11 +247,7 @@ pub struct Session {
 impl Session {
     /// Takes the channel's state file, connects, compares accounts and starts paying. Keeps trying to reach the keeper
     /// for up to `patience`, after that only while the session runs.
-    pub async fn open<A: Anchor>(
-        config: SessionConfig,
-        anchor: A,
-        patience: Duration,
-    ) -> Result<Self, SessionError> {
+    pub async fn open<A: Anchor>(config: SessionConfig, anchor: A, patience: Duration) -> Result<Self, SessionError> {
         let config = Arc::new(config);
         let keeper = Keeper::new(config.endpoint.clone())?;
         let (commands, inbox) = mpsc::channel(64);

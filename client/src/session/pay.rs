@@ -99,7 +99,7 @@ impl<A: Anchor> Runner<A> {
                 let resource = self.resources.get(&record.order.order.resource).cloned();
                 let resource = resource.ok_or(ReceiptError::UnknownJob(job.0))?;
                 let provider = self.provider_of(claimed.worker).await?;
-                let direct = self.info.as_ref().is_some_and(|info| info.is_direct()).then_some(self.config.keeper);
+                let direct = self.is_direct().then_some(self.config.keeper);
                 let witness =
                     Witness { domain: &self.domain, resource: &resource, provider_of_worker: provider, direct };
                 Ok(Some(check_receipt(&claimed, &record, &witness, &self.config.policy)?))
@@ -133,6 +133,7 @@ impl<A: Anchor> Runner<A> {
         state.send(Signed { job, statement: due.statement, price: due.price, voucher: signed });
         self.save(state).await?;
         self.sent = Some((voucher.hash(), Instant::now()));
+        self.obstacle = None;
         self.drop_waiting(job);
         Ok(socket.send(&FromClient::Voucher { job, voucher: signed }).await?)
     }
@@ -291,7 +292,10 @@ impl<A: Anchor> Runner<A> {
 
     fn wait(&mut self, reason: String, pause: Duration) {
         self.retry_at = Some(Instant::now() + pause);
-        self.tell(Event::Waiting(reason));
+        if self.obstacle.as_ref() != Some(&reason) {
+            self.obstacle = Some(reason.clone());
+            self.tell(Event::Waiting(reason));
+        }
     }
 }
 

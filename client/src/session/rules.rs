@@ -119,7 +119,10 @@ pub fn check_terms(info: &Info, settling: &Settling, last: BatchNumber, policy: 
 fn check_keeper_fee(info: &Info, policy: &Policy) -> Result<(), TermsError> {
     let error = |allowed, found| Err(TermsError::KeeperFee { allowed, found });
     if info.fees.keeper_bps > policy.max_keeper_bps {
-        return error(format!("{} basis points", policy.max_keeper_bps), format!("{} basis points", info.fees.keeper_bps));
+        return error(
+            format!("{} basis points", policy.max_keeper_bps),
+            format!("{} basis points", info.fees.keeper_bps),
+        );
     }
     if info.fees.per_channel > policy.max_per_channel {
         let capa = |amount: Amount| format!("{} CAPA per batch", amount.to_capa());

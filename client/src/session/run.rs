@@ -3,9 +3,8 @@
 use crate::anchor::Anchor;
 use crate::keeper::Keeper;
 use crate::session::pay::Checked;
-use crate::session::reconcile::{Outcome, reconcile};
-use crate::session::rules::{Claimed, TermsError};
-use crate::session::socket::{Socket, SocketError, Welcome};
+use crate::session::rules::Claimed;
+use crate::session::socket::{Socket, SocketError};
 use crate::session::state::{JobRecord, State, StateFile};
 use crate::session::{Command, Event, JobStatus, Jobs, SessionConfig, SessionError};
 use alloy::primitives::{Address, B256};
@@ -19,13 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// First pause between two attempts to connect; it doubles up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause between two attempts to connect.
-const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// How often the connection and the open jobs are looked at.
 const BEAT: Duration = Duration::from_secs(5);
 /// A connection on which nothing came for so long, not even a pong, is given up.
@@ -74,12 +69,14 @@ pub(super) struct Runner<A> {
     /// Final refusals of the voucher in flight, one after another.
     pub(super) refusals: u32,
     pub(super) retry_at: Option<Instant>,
+    /// The obstacle last told of, so that a wait is told once and not at every look.
+    pub(super) obstacle: Option<String>,
     pub(super) checked: Checked,
     pub(super) deposit: Amount,
     pub(super) workers: BTreeMap<Address, (Address, Instant)>,
     file: Arc<StateFile>,
     views: BTreeMap<JobId, JobView>,
-    inbox: mpsc::Receiver<Command>,
+    pub(super) inbox: mpsc::Receiver<Command>,
     events: broadcast::Sender<Event>,
     jobs: watch::Sender<Jobs>,
 }
@@ -130,6 +127,7 @@ impl<A: Anchor> Runner<A> {
             closed: 0,
             refusals: 0,
             retry_at: None,
+            obstacle: None,
             checked: Checked::default(),
             deposit: channel.deposit,
             workers: BTreeMap::new(),
@@ -148,25 +146,6 @@ impl<A: Anchor> Runner<A> {
         self.jobs.subscribe()
     }
 
-    /// The first connection: given up after `patience`, so that a wrong URL is told to the person who typed it.
-    pub(super) async fn connect_within(&mut self, patience: Duration) -> Result<Socket, SessionError> {
-        let end = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let reason = match self.connect().await {
-                Ok(socket) => return Ok(socket),
-                Err(Exit::Failed(error)) => return Err(*error),
-                Err(Exit::Reconnect(reason)) => reason,
-                Err(Exit::Stop) => return Err(SessionError::Ended(String::new())),
-            };
-            if Instant::now() + pause > end {
-                return Err(SessionError::Unreachable { endpoint: self.config.endpoint.to_string(), reason });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    }
-
     /// Runs until it is told to stop or cannot go on.
     pub(super) async fn run(mut self, mut socket: Socket, stop: CancellationToken) -> Result<(), SessionError> {
         loop {
@@ -183,74 +162,6 @@ impl<A: Anchor> Runner<A> {
                 Err(Exit::Stop | Exit::Reconnect(_)) => return Ok(()),
             };
         }
-    }
-
-    async fn reconnect(&mut self, stop: &CancellationToken) -> Result<Socket, Exit> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let until = Instant::now() + pause;
-            while Instant::now() < until {
-                let wake = tokio::select! {
-                    () = stop.cancelled() => Wake::Stop,
-                    command = self.inbox.recv() => Wake::Command(command),
-                    () = sleep_until(until) => Wake::Retry,
-                };
-                match wake {
-                    Wake::Stop | Wake::Command(None) => return Err(Exit::Stop),
-                    Wake::Command(Some(command)) => self.obey(command, None).await?,
-                    Wake::Retry | Wake::Frame(_) | Wake::Beat => {}
-                }
-            }
-            match self.connect().await {
-                Err(Exit::Reconnect(reason)) => tracing::debug!(reason, "the keeper cannot be reached"),
-                other => return other,
-            }
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    }
-
-    /// Logs in and compares accounts; nothing is signed before both agree.
-    async fn connect(&mut self) -> Result<Socket, Exit> {
-        let config = self.config.clone();
-        let (socket, welcome) = Socket::open(&self.keeper, config.keeper, config.payer, &config.key).await?;
-        let Welcome { info, channel } = welcome;
-        self.take_info(info)?;
-        let outcome = reconcile(&self.state, &channel, &self.domain)?;
-        self.settle(outcome).await?;
-        self.waiting.clear();
-        self.sent = None;
-        self.checked = Checked::default();
-        // A voucher in flight that had not arrived is sent again as soon as the loop runs.
-        self.retry_at = Some(Instant::now());
-        if let Some(info) = self.info.clone() {
-            self.tell(Event::Connected(Box::new(info)));
-        }
-        self.look_at_jobs().await?;
-        Ok(socket)
-    }
-
-    async fn settle(&mut self, outcome: Outcome) -> Result<(), Exit> {
-        let mut state = self.state.clone();
-        match outcome {
-            Outcome::Agreed => return Ok(()),
-            Outcome::Accepted { voucher, acceptance } => {
-                state.accept(voucher, acceptance);
-                self.refusals = 0;
-            }
-            Outcome::Adopted(account) => state.account = account,
-            Outcome::Restored { account, taken } => {
-                tracing::warn!(total = %account.total, "the state file was older than the newest voucher");
-                state.signed = state.signed.max(account.total);
-                state.account = account;
-                state.taken = Some(taken);
-                state.in_flight.clear();
-                // What was paid for these jobs in between is not known here, so they could be paid for twice.
-                for record in state.jobs.values_mut().filter(|record| !record.ended) {
-                    record.stopped = Some("the session's state file was lost or restored while this job ran".into());
-                }
-            }
-        }
-        self.save(state).await
     }
 
     async fn serve(&mut self, socket: &mut Socket, stop: &CancellationToken) -> Exit {
@@ -307,14 +218,13 @@ impl<A: Anchor> Runner<A> {
         self.look_at_jobs().await
     }
 
-    async fn obey(&mut self, command: Command, socket: Option<&mut Socket>) -> Result<(), Exit> {
+    pub(super) async fn obey(&mut self, command: Command, socket: Option<&mut Socket>) -> Result<(), Exit> {
         match command {
             Command::Register(record, reply) => {
                 let answer = self.register(*record).await;
-                // Without its file the session must not go on; the asker hears why all the same.
-                let failed = answer.as_ref().err().map(|error| Exit::Reconnect(error.to_string()));
+                // Whoever asked may be gone; an order that was not stored is not sent, so nothing else has to end.
                 reply.send(answer).ok();
-                failed.map_or(Ok(()), Err)
+                Ok(())
             }
             Command::Forget(job) => {
                 let mut state = self.state.clone();
@@ -347,29 +257,12 @@ impl<A: Anchor> Runner<A> {
         }
     }
 
-    /// Takes the keeper's terms if they are those of the keeper, chain and contracts that the channel was opened with.
-    pub(super) fn take_info(&mut self, info: Info) -> Result<(), Exit> {
-        let network = &self.config.network;
-        for (same, name) in [
-            (info.keeper == self.config.keeper, "keeper"),
-            (info.chain_id == network.chain_id, "chain"),
-            (info.settlement == network.settlement, "Settlement contract"),
-            (info.token == network.token, "token"),
-        ] {
-            if !same {
-                return Err(TermsError::Foreign(name).into());
-            }
-        }
-        self.info = Some(info);
-        Ok(())
-    }
-
     async fn take_view(&mut self, view: JobView) -> Result<(), Exit> {
         let Some(record) = self.state.jobs.get(&view.id) else { return Ok(()) };
         if self.views.get(&view.id) == Some(&view) {
             return Ok(());
         }
-        let status = JobStatus { view: Some(view.clone()), record: record.clone() };
+        let status = JobStatus { view: Some(view.clone()), record: record.clone(), direct: self.is_direct() };
         self.views.insert(view.id, view.clone());
         if status.is_over() && !record.ended {
             let mut state = self.state.clone();
@@ -384,7 +277,7 @@ impl<A: Anchor> Runner<A> {
     }
 
     /// Asks for the jobs that are still open: the socket tells of changes, but not of those while it was away.
-    async fn look_at_jobs(&mut self) -> Result<(), Exit> {
+    pub(super) async fn look_at_jobs(&mut self) -> Result<(), Exit> {
         let open: Vec<_> = self.state.jobs.iter().filter(|(_, job)| !job.ended).map(|(id, _)| *id).collect();
         for id in open {
             match timeout(Duration::from_secs(3), self.keeper.job(id)).await {
@@ -409,9 +302,15 @@ impl<A: Anchor> Runner<A> {
         Ok(())
     }
 
+    /// Whether the other side is a provider of its own.
+    pub(super) fn is_direct(&self) -> bool {
+        self.info.as_ref().is_some_and(Info::is_direct)
+    }
+
     fn publish(&self) {
+        let direct = self.is_direct();
         let status = |(id, record): (&JobId, &JobRecord)| {
-            (*id, JobStatus { view: self.views.get(id).cloned(), record: record.clone() })
+            (*id, JobStatus { view: self.views.get(id).cloned(), record: record.clone(), direct })
         };
         self.jobs.send_replace(self.state.jobs.iter().map(status).collect());
     }

@@ -391,10 +391,7 @@ mod tests {
         assert!(matches!(StateFile::open(folder.path(), &identity()), Err(StateError::Malformed { .. })));
         let foreign = State { chain_id: Quantity(1), ..state };
         fs::write(&path, serde_json::to_vec(&foreign).unwrap()).unwrap();
-        assert!(matches!(
-            StateFile::open(folder.path(), &identity()),
-            Err(StateError::Foreign { field: "chain", .. })
-        ));
+        assert!(matches!(StateFile::open(folder.path(), &identity()), Err(StateError::Foreign { field: "chain", .. })));
     }
 
     #[test]

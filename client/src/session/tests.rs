@@ -116,7 +116,10 @@ impl Stage {
             peers: sender,
         });
         let router = Router::new()
-            .route("/v1/info", get(|Shared(desk): Shared<Arc<Desk>>| async move { Json(desk.info.lock().unwrap().clone()) }))
+            .route(
+                "/v1/info",
+                get(|Shared(desk): Shared<Arc<Desk>>| async move { Json(desk.info.lock().unwrap().clone()) }),
+            )
             .route("/v1/blobs/{hash}", put(|| async {}))
             .route(
                 "/v1/orders",
@@ -431,4 +434,52 @@ async fn one_session_per_channel() {
     let _session = stage.session().await;
     let error = Session::open(stage.config(), stage.chain.clone(), Duration::ZERO).await.unwrap_err();
     assert!(matches!(error, SessionError::State(StateError::Locked { .. })), "{error}");
+}
+
+/// What a keeper shows of a job that is done.
+fn done(record: &JobRecord, amount: u64) -> JobView {
+    JobView {
+        id: record.order.order.id(),
+        state: JobState::Done,
+        order: record.order.order.clone(),
+        channel: ChannelId::of(PAYER, session_key().address(), keeper_key().address()),
+        kind: protocol::job::Kind::Wasm,
+        price: None,
+        provider: Some(PROVIDER),
+        worker: None,
+        usage: Default::default(),
+        amount: Amount(amount),
+        paid: Amount(amount),
+        debited: Amount(amount),
+        result: None,
+        outputs: Vec::new(),
+        reason: None,
+        created_at: Timestamp(1),
+        ended_at: None,
+    }
+}
+
+#[test]
+fn a_job_is_over_once_everything_is_paid() {
+    let unpaid = record();
+    let part = JobRecord { paid: Some(statement(1, 100)), ..record() };
+    let last = JobRecord { paid: Some(Statement { result: B256::repeat_byte(1), ..statement(1, 100) }), ..record() };
+    let stopped = JobRecord { stopped: Some("stopped".into()), ..record() };
+    for (record, direct, amount, over) in [
+        (&unpaid, false, 100_000, false),
+        (&part, false, 100_000, false),
+        (&part, true, 100_000, true),
+        (&part, true, 100_001, false),
+        (&last, false, 100_000, true),
+        (&stopped, false, 100_000, true),
+        (&unpaid, true, 0, true),
+    ] {
+        let view = done(record, amount);
+        let status = JobStatus { view: Some(view.clone()), record: record.clone(), direct };
+        assert_eq!(status.is_over(), over, "{record:?} {direct} {amount}");
+        let failed = JobStatus { view: Some(JobView { state: JobState::Failed, ..view.clone() }), ..status.clone() };
+        assert!(failed.is_over());
+        let running = JobStatus { view: Some(JobView { state: JobState::Running, ..view }), ..status };
+        assert!(!running.is_over());
+    }
 }

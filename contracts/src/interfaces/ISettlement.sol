@@ -88,14 +88,8 @@ interface ISettlement is IEscrow {
     /// @param linesSum What the usage lines add up to.
     /// @param lineCount Number of usage lines.
     /// @param dataHash Hash of the published leaves and lines.
-    function commit(
-        bytes32 root,
-        uint64 sum,
-        bytes32 linesRoot,
-        uint64 linesSum,
-        uint32 lineCount,
-        bytes32 dataHash
-    ) external;
+    function commit(bytes32 root, uint64 sum, bytes32 linesRoot, uint64 linesSum, uint32 lineCount, bytes32 dataHash)
+        external;
 
     /// @notice Demands that the keeper proves what it promised in the pending batch.
     /// @param acceptance 128 bytes: voucher's struct hash 32, provider 20, batch 4, owed 8, r 32, vs 32.

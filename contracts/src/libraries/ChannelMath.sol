@@ -45,10 +45,7 @@ library ChannelMath {
                 // The first debit in a batch: everything before it has been paid out.
                 let settled := spent
                 if eq(and(shr(192, word), 0xffffffff), keeperBatch) { settled := shr(192, shl(64, word)) }
-                sstore(
-                    slot,
-                    or(or(and(word, KEPT), shl(64, total)), or(shl(128, settled), shl(192, keeperBatch)))
-                )
+                sstore(slot, or(or(and(word, KEPT), shl(64, total)), or(shl(128, settled), shl(192, keeperBatch))))
                 at := add(at, 124)
             }
             // Reverting undoes the store.

@@ -43,11 +43,7 @@ library VoucherFrame {
     /// @notice The channel whose session key signed a voucher, and the voucher's total.
     /// @param at Where in calldata the voucher stands. It begins with the payer (20 bytes).
     /// @param body Where in the voucher total 8, hash of `latest` 32, r 32 and vs 32 stand.
-    function channelOf(Frame frame, uint256 at, uint256 body)
-        internal
-        view
-        returns (bytes32 id, uint256 total)
-    {
+    function channelOf(Frame frame, uint256 at, uint256 body) internal view returns (bytes32 id, uint256 total) {
         uint256 valid;
         assembly ("memory-safe") {
             let payer := shr(96, calldataload(at))

@@ -40,7 +40,7 @@ contract DeployTest {
 
     function test_RevertWhen_ANumberIsTooLarge() external {
         string memory json = "{\"minter\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\",\"grants\":"
-        "[{\"to\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\",\"amount\":\"18446744073709551616\"}]}";
+            "[{\"to\":\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\",\"amount\":\"18446744073709551616\"}]}";
         Deploy script = new Deploy();
         vm.expectRevert(
             abi.encodeWithSelector(

@@ -21,7 +21,7 @@ contract OrderToPayoutTest is SettlementFixture {
     uint64 private constant QUANTITY = 90_000;
     uint64 private constant AMOUNT = CAPA / 2;
     /// @dev What the keeper asks for its own work.
-    uint64 private constant KEEPER_FEE = 1_000;
+    uint64 private constant KEEPER_FEE = 1000;
 
     ProviderRegistry private registry;
     ResourceCatalog private catalog;
@@ -59,8 +59,7 @@ contract OrderToPayoutTest is SettlementFixture {
     }
 
     function _receipt(bytes32 job) private view returns (bytes32) {
-        Usage memory used =
-            Usage({gpuMs: QUANTITY, cpuMs: 12, memoryMibS: 34, bytesIn: 56, bytesOut: 78, fuel: 0});
+        Usage memory used = Usage({gpuMs: QUANTITY, cpuMs: 12, memoryMibS: 34, bytesIn: 56, bytesOut: 78, fuel: 0});
         return messages.hashReceipt(
             Receipt({
                 job: job,
@@ -75,19 +74,16 @@ contract OrderToPayoutTest is SettlementFixture {
     }
 
     function _line(bytes32 job) private view returns (bytes memory) {
-        return abi.encodePacked(
-            job, client, ann, gpu, QUANTITY, PRICE, AMOUNT, uint64(block.timestamp), keccak256("result")
-        );
+        return
+            abi.encodePacked(
+                job, client, ann, gpu, QUANTITY, PRICE, AMOUNT, uint64(block.timestamp), keccak256("result")
+            );
     }
 
-    function test_OneJob() external {
-        uint256 supply = token.totalSupply();
-        bytes32 job = _job();
-        vm.assertEq(uint256(QUANTITY) * PRICE / catalog.resourceClass(gpu).scale, AMOUNT, "priced by the catalog");
-
-        // The session key pays the receipt, the protocol fee rounded up, and the keeper.
+    /// @dev The session key pays the receipt, the keeper, and the protocol fee rounded up; the keeper collects it.
+    function _payFor(bytes32 job) private returns (uint64 total) {
         uint64 rise = AMOUNT + KEEPER_FEE;
-        uint64 total = uint64((uint256(rise) * 10_000 + (10_000 - FEE_BPS) - 1) / (10_000 - FEE_BPS));
+        total = uint64((uint256(rise) * 10_000 + (10_000 - FEE_BPS) - 1) / (10_000 - FEE_BPS));
         Voucher memory v = Voucher({
             payer: client,
             keeper: keeper,
@@ -98,7 +94,14 @@ contract OrderToPayoutTest is SettlementFixture {
         bytes memory item = Signing.collectItem(messages, domain, SESSION_KEY, v);
         vm.prank(keeper);
         settlement.collect(item);
+    }
 
+    function test_OneJob() external {
+        uint256 supply = token.totalSupply();
+        bytes32 job = _job();
+        vm.assertEq(uint256(QUANTITY) * PRICE / catalog.resourceClass(gpu).scale, AMOUNT, "priced by the catalog");
+
+        uint64 total = _payFor(job);
         uint64 sum = total - total * FEE_BPS / 10_000;
         Leaf[] memory leaves = _leaves(ann, AMOUNT, keeper, sum - AMOUNT);
         ReferenceTree.Node memory line = ReferenceTree.line(_line(job), AMOUNT);

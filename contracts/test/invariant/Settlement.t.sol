@@ -66,7 +66,9 @@ contract SettlementInvariants {
             KeeperState memory s = settlement.keeper(keeper);
             if (s.status != KeeperStatus.Active && s.status != KeeperStatus.Retiring) continue;
             Batch memory pending = settlement.batch(keeper, s.batch);
-            vm.assertEq(_unsettled(k), uint256(s.debits) + pending.sum + pending.fee, "2: unsettled = debits + sum + fee");
+            vm.assertEq(
+                _unsettled(k), uint256(s.debits) + pending.sum + pending.fee, "2: unsettled = debits + sum + fee"
+            );
         }
     }
 
@@ -94,7 +96,9 @@ contract SettlementInvariants {
             for (uint32 n = 1; n <= last; ++n) {
                 uint256 paid = _paidOf(keeper, n);
                 vm.assertLe(paid, settlement.batch(keeper, n).sum, "4: paid <= sum");
-                if (n == last || handler.isInflated(handler.keyOf(k, n))) vm.assertEq(paid, 0, "4: paid without right");
+                if (n == last || handler.isInflated(handler.keyOf(k, n))) {
+                    vm.assertEq(paid, 0, "4: paid without right");
+                }
             }
         }
     }

@@ -205,8 +205,7 @@ contract SettlementHandler is SettlementWorld {
         uint256 k = _keeperOf(a.channel);
         KeeperState memory s = _state(k);
         Voucher memory v = _voucher(a.channel, a.batch, a.total, a.earned, uint160(a.provider));
-        bytes memory item =
-            Signing.recoverItem(messages, domain, _sessionKey(a.channel), _keeperKey(k), v, a.earned);
+        bytes memory item = Signing.recoverItem(messages, domain, _sessionKey(a.channel), _keeperKey(k), v, a.earned);
         settlement.recover(_keeper(k), item);
         bytes32 key = keccak256(abi.encode(_channelId(a.channel), a.provider, a.batch));
         uint64 recovered = settlement.recovered(_channelId(a.channel), a.provider, a.batch);
@@ -227,8 +226,10 @@ contract SettlementHandler is SettlementWorld {
         uint256 before = token.balanceOf(keeper);
         bytes memory item = Signing.redeemItem(messages, domain, _sessionKey(c), v);
         settlement.redeem(item);
-        uint64 fee = uint64((uint256(total - ch.spent) * settlement.feeBps() + 9_999) / 10_000);
-        vm.assertEq(token.balanceOf(keeper) - before, total - ch.spent - fee, "15: a direct payment is the rise less fee");
+        uint64 fee = uint64((uint256(total - ch.spent) * settlement.feeBps() + 9999) / 10_000);
+        vm.assertEq(
+            token.balanceOf(keeper) - before, total - ch.spent - fee, "15: a direct payment is the rise less fee"
+        );
         _assertPaysNothing(abi.encodeCall(settlement.redeem, (item)));
     }
 

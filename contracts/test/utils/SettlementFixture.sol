@@ -20,7 +20,7 @@ abstract contract SettlementFixture {
     using ReferenceTree for ReferenceTree.Node[];
 
     uint64 internal constant CAPA = 1e9;
-    uint64 internal constant BOND = 1_000 * CAPA;
+    uint64 internal constant BOND = 1000 * CAPA;
     uint64 internal constant DEPOSIT = 100 * CAPA;
     uint16 internal constant FEE_BPS = 100;
 
@@ -74,25 +74,12 @@ abstract contract SettlementFixture {
 
     function _periods() internal pure returns (Periods memory) {
         return Periods({
-            challenge: W,
-            answer: R,
-            heartbeat: T,
-            thaw: THAW,
-            retirement: U,
-            recovery: X,
-            inclusion: F,
-            reaction: D
+            challenge: W, answer: R, heartbeat: T, thaw: THAW, retirement: U, recovery: X, inclusion: F, reaction: D
         });
     }
 
     function _settings() internal view returns (Settings memory) {
-        return Settings({
-            owner: governor,
-            guardian: guardian,
-            treasury: treasury,
-            minimumBond: BOND,
-            feeBps: FEE_BPS
-        });
+        return Settings({owner: governor, guardian: guardian, treasury: treasury, minimumBond: BOND, feeBps: FEE_BPS});
     }
 
     /* STEPS */
@@ -194,8 +181,7 @@ abstract contract SettlementFixture {
     }
 
     function _acceptance(address provider, uint32 number, uint64 owed) internal view returns (bytes memory) {
-        Acceptance memory a =
-            Acceptance({voucher: keccak256("voucher"), provider: provider, batch: number, owed: owed});
+        Acceptance memory a = Acceptance({voucher: keccak256("voucher"), provider: provider, batch: number, owed: owed});
         return Signing.acceptance(messages, domain, KEEPER_KEY, a);
     }
 

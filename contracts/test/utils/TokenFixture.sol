@@ -21,7 +21,7 @@ abstract contract TokenFixture {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         Grant[] memory grants = new Grant[](1);
-        grants[0] = Grant(ann, 1_000);
+        grants[0] = Grant(ann, 1000);
         token = new ComputeToken(minter, grants);
     }
 

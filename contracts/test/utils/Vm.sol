@@ -3,12 +3,6 @@ pragma solidity 0.8.37;
 
 /// @notice The cheatcodes of forge that these tests use.
 interface Vm {
-    struct Log {
-        bytes32[] topics;
-        bytes data;
-        address emitter;
-    }
-
     struct Gas {
         uint64 gasLimit;
         uint64 gasTotalUsed;
@@ -26,6 +20,7 @@ interface Vm {
     function stopPrank() external;
     function warp(uint256 timestamp) external;
     function chainId(uint256 id) external;
+    function etch(address target, bytes calldata code) external;
 
     function expectRevert(bytes calldata data) external;
     function expectPartialRevert(bytes4 selector) external;
@@ -47,14 +42,12 @@ interface Vm {
     function toString(uint256 value) external pure returns (string memory);
 
     function readFile(string calldata path) external view returns (string memory);
-    function exists(string calldata path) external view returns (bool);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);
     function parseJsonString(string calldata json, string calldata key) external pure returns (string memory);
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseJsonBytes32(string calldata json, string calldata key) external pure returns (bytes32);
-    function parseJsonBool(string calldata json, string calldata key) external pure returns (bool);
 }
 
 /// @dev Where forge puts its cheatcodes: the last 20 bytes of `keccak256("hevm cheat code")`.

@@ -41,8 +41,8 @@ CREATE TABLE batches (
 CREATE UNIQUE INDEX batches_by_block ON batches (block, log_index);
 CREATE INDEX batches_by_keeper ON batches (keeper, block, log_index);
 CREATE INDEX batches_by_finality_block ON batches (finality_block) WHERE finality_block IS NOT NULL;
-CREATE INDEX batches_pending ON batches (keeper, number) WHERE finality = 0;
-CREATE INDEX batches_without_lines ON batches (block, log_index) WHERE lines < 2;
+CREATE INDEX batches_by_standing ON batches (finality, lines);
+CREATE INDEX batches_without_lines ON batches (keeper, block, log_index) WHERE lines < 2;
 
 -- What a challenge did to a batch: one row when it opened and one when it was answered.
 CREATE TABLE challenges (

@@ -47,11 +47,7 @@ pub(crate) async fn attach(
 }
 
 /// Counts the lines of a batch at once if they are known from before, as they are when a block comes back.
-pub(crate) async fn attach_known(
-    conn: &mut SqliteConnection,
-    scheme: &Scheme,
-    batch: &BatchRow,
-) -> Result<(), Fault> {
+pub(crate) async fn attach_known(conn: &mut SqliteConnection, scheme: &Scheme, batch: &BatchRow) -> Result<(), Fault> {
     if batch.commitment.line_count == 0 {
         return insert(conn, scheme, batch, &[]).await;
     }
@@ -62,12 +58,7 @@ pub(crate) async fn attach_known(
     }
 }
 
-async fn insert(
-    conn: &mut SqliteConnection,
-    scheme: &Scheme,
-    batch: &BatchRow,
-    lines: &[Line],
-) -> Result<(), Fault> {
+async fn insert(conn: &mut SqliteConnection, scheme: &Scheme, batch: &BatchRow, lines: &[Line]) -> Result<(), Fault> {
     let scales = scales(conn, batch.block).await?;
     let window = Window::of(batch.committed_at, scheme.lateness);
     let trades: Vec<Trade> = lines
@@ -94,9 +85,7 @@ async fn scales(conn: &mut SqliteConnection, block: u64) -> Result<Vec<Scale>, F
     let rows =
         sqlx::query!("SELECT id, scale FROM resources WHERE block <= $1 ORDER BY id", block).fetch_all(conn).await?;
     rows.into_iter()
-        .map(|row| {
-            Ok(Scale { resource: ResourceId(crate::codec::to_u32(row.id)?), units: to_u64(row.scale) })
-        })
+        .map(|row| Ok(Scale { resource: ResourceId(crate::codec::to_u32(row.id)?), units: to_u64(row.scale) }))
         .collect()
 }
 

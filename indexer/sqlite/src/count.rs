@@ -63,11 +63,7 @@ pub(crate) fn minutes(trades: &[Trade]) -> impl Iterator<Item = Place> {
 }
 
 /// Makes the candles that contain the given minutes again, after trades in them ceased or came back to count.
-pub(crate) async fn rebuild(
-    conn: &mut SqliteConnection,
-    minutes: &BTreeSet<Place>,
-    scope: Scope,
-) -> Result<(), Fault> {
+pub(crate) async fn rebuild(conn: &mut SqliteConnection, minutes: &BTreeSet<Place>, scope: Scope) -> Result<(), Fault> {
     for interval in Interval::EVERY {
         let places: BTreeSet<Place> =
             minutes.iter().map(|(resource, minute)| (*resource, interval.start_of(*minute))).collect();
@@ -292,23 +288,15 @@ fn sum(a: u128, b: u128, step: Step) -> Result<u128, Overflow> {
 
 async fn total(conn: &mut SqliteConnection, provider: Address, scope: Scope) -> Result<Totals, Fault> {
     let (provider, scope) = (provider.as_slice(), scope.code());
-    let found = sqlx::query!(
-        "SELECT amount, lines, finished FROM totals WHERE provider = $1 AND scope = $2",
-        provider,
-        scope
-    )
-    .fetch_optional(conn)
-    .await?;
+    let found =
+        sqlx::query!("SELECT amount, lines, finished FROM totals WHERE provider = $1 AND scope = $2", provider, scope)
+            .fetch_optional(conn)
+            .await?;
     let Some(row) = found else { return Ok(Totals::default()) };
     Ok(Totals { amount: to_u128(&row.amount)?, lines: to_u64(row.lines), finished: to_u64(row.finished) })
 }
 
-async fn save_total(
-    conn: &mut SqliteConnection,
-    provider: Address,
-    scope: Scope,
-    total: &Totals,
-) -> Result<(), Fault> {
+async fn save_total(conn: &mut SqliteConnection, provider: Address, scope: Scope, total: &Totals) -> Result<(), Fault> {
     let (provider, scope) = (provider.as_slice(), scope.code());
     if total.lines == 0 {
         sqlx::query!("DELETE FROM totals WHERE provider = $1 AND scope = $2", provider, scope).execute(conn).await?;

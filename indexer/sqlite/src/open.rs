@@ -167,11 +167,7 @@ impl Store for SqliteStore {
         Ok(read::trades_of(&mut tx, id, index, limit).await?)
     }
 
-    async fn batches(
-        &self,
-        keeper: Option<Address>,
-        position: Position,
-    ) -> Result<AsOf<Page<BatchRow>>, StoreError> {
+    async fn batches(&self, keeper: Option<Address>, position: Position) -> Result<AsOf<Page<BatchRow>>, StoreError> {
         reading!(self, tx, read::batches(&mut tx, keeper, &position))
     }
 

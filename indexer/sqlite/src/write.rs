@@ -66,15 +66,11 @@ async fn apply_fact(
     located: &Located,
 ) -> Result<(), Fault> {
     match &located.fact {
-        Fact::BatchCommitted { batch, commitment } => {
-            commit(conn, scheme, block, located, *batch, commitment).await
-        }
+        Fact::BatchCommitted { batch, commitment } => commit(conn, scheme, block, located, *batch, commitment).await,
         Fact::Challenged { batch, provider } => {
             challenge(conn, block, located, *batch, provider.as_slice(), true).await
         }
-        Fact::Answered { batch, provider } => {
-            challenge(conn, block, located, *batch, provider.as_slice(), false).await
-        }
+        Fact::Answered { batch, provider } => challenge(conn, block, located, *batch, provider.as_slice(), false).await,
         Fact::BatchVoided { batch } => void(conn, block, *batch).await,
         Fact::ProviderRecorded { provider, endpoint, terms } => {
             plain::provider(conn, block, located.log_index, provider, endpoint, terms).await
@@ -173,13 +169,14 @@ async fn void(conn: &mut SqliteConnection, block: Block, id: BatchId) -> Result<
 async fn finalise(conn: &mut SqliteConnection, scheme: &Scheme, block: Block) -> Result<(), Fault> {
     let (now, period) = (to_i64(block.timestamp), to_i64(scheme.challenge_period));
     let due = sqlx::query!(
-        "SELECT b.keeper, b.number FROM batches b WHERE b.finality = 0 AND b.committed_at + $1 <= $2
+        r#"SELECT b.keeper AS "keeper!", b.number AS "number!" FROM batches b
+         WHERE b.finality = 0 AND b.committed_at + $1 <= $2
          AND NOT EXISTS (
              SELECT 1 FROM challenges c WHERE c.keeper = b.keeper AND c.number = b.number AND c.opened = 1
              AND NOT EXISTS (
                  SELECT 1 FROM challenges d WHERE d.keeper = c.keeper AND d.number = c.number
                  AND d.provider = c.provider AND (d.block, d.log_index) > (c.block, c.log_index)))
-         ORDER BY b.keeper, b.number",
+         ORDER BY b.keeper, b.number"#,
         period,
         now,
     )

@@ -1,9 +1,7 @@
 //! GraphQL: the same views as REST, with Relay connections for lists.
 
 use super::cursor::{checked_limit, encode, position};
-use super::view::{
-    AsOf, Batch, Candle, Candles, Interval, LineProof, Provider, Resource, Scope, Status, Trade,
-};
+use super::view::{AsOf, Batch, Candle, Candles, Interval, LineProof, Provider, Resource, Scope, Status, Trade};
 use super::{Api, Problem, proofs, rest};
 use alloy::primitives::{Address, B256};
 use async_graphql::connection::{Connection, Edge, EmptyFields};
@@ -183,7 +181,7 @@ impl Query {
         let found = ctx.data::<Api>()?.store.candles(query).await.map_err(failed)?;
         let (settled, now) = (found.data.settled_before, found.block.timestamp);
         let (as_of, rows) = split(found);
-        let candles = rows.rows.iter().map(|row| Candle::new(row, interval, scope, settled, now)).collect();
+        let candles = rows.rows.iter().map(|row| Candle::new(row, interval, settled, now)).collect();
         Ok(CandleList { as_of, data: Candles { resource, interval, finality: scope, candles } })
     }
 
@@ -246,12 +244,7 @@ impl Query {
 
     /// Providers, by address.
     #[graphql(complexity = "first.unwrap_or(100) as usize * child_complexity")]
-    async fn providers(
-        &self,
-        ctx: &Context<'_>,
-        first: Option<u32>,
-        after: Option<String>,
-    ) -> Found<List<Provider>> {
+    async fn providers(&self, ctx: &Context<'_>, first: Option<u32>, after: Option<String>) -> Found<List<Provider>> {
         let position = position(after.as_deref(), first).map_err(failed)?;
         let found = ctx.data::<Api>()?.store.providers(position).await.map_err(failed)?;
         Ok(connection(found, after.is_none(), |row| row.address.to_vec(), Provider::from))

@@ -9,6 +9,9 @@ use indexer_store::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// The content type of errors.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -59,7 +62,7 @@ impl IntoResponse for Problem {
         let body = ProblemBody { status: status.as_u16(), code, title, detail: self.to_string() };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM));
         headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));

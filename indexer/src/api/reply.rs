@@ -44,12 +44,7 @@ pub(super) struct Reply {
 
 impl Reply {
     /// The entity tag is of the data alone, so it stays the same while blocks pass that change nothing.
-    pub(super) fn new<T: Serialize>(
-        block: Block,
-        data: &T,
-        next: Option<String>,
-        keep: Keep,
-    ) -> Result<Self, Problem> {
+    pub(super) fn new<T: Serialize>(block: Block, data: &T, next: Option<String>, keep: Keep) -> Result<Self, Problem> {
         let failed = |error: serde_json::Error| {
             observe::request_failed(&error);
             Problem::Internal

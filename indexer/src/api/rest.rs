@@ -1,12 +1,10 @@
 //! REST under `/v1`.
 
 use super::cursor::{checked_limit, encode, link, position};
-use super::problem::ProblemBody;
+use super::problem::{PROBLEM, ProblemBody};
 use super::proofs::{self, Proven};
 use super::reply::{Envelope, Keep, Reply, conditional};
-use super::view::{
-    Batch, Candle, Candles, Finality, Interval, LineProof, Provider, Resource, Scope, Status, Trade,
-};
+use super::view::{Batch, Candle, Candles, Finality, Interval, LineProof, Provider, Resource, Scope, Status, Trade};
 use super::{Api, Problem};
 use alloy::primitives::{Address, B256, hex};
 use axum::extract::{FromRequestParts, State};
@@ -46,7 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// What is indexed, and how far.
 #[utoipa::path(get, path = "/v1/status", tag = "indexer", responses(
-    (status = 200, body = Envelope<Status>), (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Status>), (status = 503, body = ProblemBody, content_type = PROBLEM)))]
 async fn status(State(api): State<Api>) -> Result<Reply, Problem> {
     let counts = api.store.counts().await?;
     let status = Status::new(&api.network, &counts.data, api.health.ready().is_ok());
@@ -55,7 +53,7 @@ async fn status(State(api): State<Api>) -> Result<Reply, Problem> {
 
 /// All resources with their newest price.
 #[utoipa::path(get, path = "/v1/resources", tag = "market", responses(
-    (status = 200, body = Envelope<Vec<Resource>>), (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Vec<Resource>>), (status = 503, body = ProblemBody, content_type = PROBLEM)))]
 async fn resources(State(api): State<Api>) -> Result<Reply, Problem> {
     let found = api.store.resources().await?;
     let resources: Vec<Resource> = found.data.into_iter().map(Resource::from).collect();
@@ -85,7 +83,7 @@ struct CandleParameters {
 /// Candles of a resource, oldest first.
 #[utoipa::path(get, path = "/v1/resources/{id}/candles", tag = "market",
     params(("id" = u32, Path, description = "Number of the resource"), CandleParameters), responses(
-    (status = 200, body = Envelope<Candles>), (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Candles>), (status = 400, body = ProblemBody, content_type = PROBLEM)))]
 async fn candles(
     State(api): State<Api>,
     Path(id): Path<u32>,
@@ -97,7 +95,7 @@ async fn candles(
     let next = found.data.next_start.map(|start| asked.next(id, start));
     let keep = if asked.is_settled(&found) { Keep::Forever } else { Keep::Revalidate };
     let (settled, now) = (found.data.settled_before, found.block.timestamp);
-    let candles = found.data.rows.iter().map(|row| Candle::new(row, interval, scope, settled, now)).collect();
+    let candles = found.data.rows.iter().map(|row| Candle::new(row, interval, settled, now)).collect();
     Reply::new(found.block, &Candles { resource: id, interval, finality: scope, candles }, next, keep)
 }
 
@@ -121,11 +119,8 @@ impl CandleParameters {
     /// Whether the answer to exactly this question can never change.
     fn is_settled(&self, found: &AsOf<CandleRows>) -> bool {
         let length = indexer_store::candle::Interval::from(self.interval.unwrap_or_default()).seconds();
-        let scope = self.finality.unwrap_or_default();
         // The last candle may begin one second before `end`.
-        self.end.is_some_and(|end| {
-            scope == Scope::Proven && end.saturating_add(length) <= found.data.settled_before
-        })
+        self.end.is_some_and(|end| end.saturating_add(length) <= found.data.settled_before)
     }
 
     fn next(&self, id: u32, start: u64) -> String {
@@ -165,7 +160,7 @@ struct TradeParameters {
 
 /// Trades, newest first.
 #[utoipa::path(get, path = "/v1/trades", tag = "market", params(TradeParameters), responses(
-    (status = 200, body = Envelope<Vec<Trade>>), (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Vec<Trade>>), (status = 400, body = ProblemBody, content_type = PROBLEM)))]
 async fn trades(State(api): State<Api>, Query(asked): Query<TradeParameters>) -> Result<Reply, Problem> {
     let filter = TradeFilter {
         resource: asked.resource.map(ResourceId),
@@ -192,8 +187,8 @@ async fn trades(State(api): State<Api>, Query(asked): Query<TradeParameters>) ->
 /// A line and its proof, as `verifyLine` of the Settlement contract takes them.
 #[utoipa::path(get, path = "/v1/trades/{keeper}/{batch}/{index}/proof", tag = "settlement",
     params(("keeper" = String, Path), ("batch" = u32, Path), ("index" = u32, Path)), responses(
-    (status = 200, body = Envelope<LineProof>), (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The lines are not known yet")))]
+    (status = 200, body = Envelope<LineProof>), (status = 404, body = ProblemBody, content_type = PROBLEM),
+    (status = 503, body = ProblemBody, content_type = PROBLEM, description = "The lines are not known yet")))]
 async fn proof(
     State(api): State<Api>,
     Path((keeper, batch, index)): Path<(Address, u32, u32)>,
@@ -241,7 +236,7 @@ struct BatchParameters {
 
 /// Batches, newest first.
 #[utoipa::path(get, path = "/v1/batches", tag = "settlement", params(BatchParameters), responses(
-    (status = 200, body = Envelope<Vec<Batch>>), (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Vec<Batch>>), (status = 400, body = ProblemBody, content_type = PROBLEM)))]
 async fn batches(State(api): State<Api>, Query(asked): Query<BatchParameters>) -> Result<Reply, Problem> {
     let found = api.store.batches(asked.keeper, position(asked.cursor.as_deref(), asked.limit)?).await?;
     let next = found.data.next.map(|key| {
@@ -252,15 +247,14 @@ async fn batches(State(api): State<Api>, Query(asked): Query<BatchParameters>) -
         ];
         link("/v1/batches", pairs)
     });
-    let batches: Vec<Batch> =
-        found.data.items.into_iter().map(|row| Batch::new(row, &api.network)).collect();
+    let batches: Vec<Batch> = found.data.items.into_iter().map(|row| Batch::new(row, &api.network)).collect();
     Reply::new(found.block, &batches, next, Keep::Revalidate)
 }
 
 /// One batch.
 #[utoipa::path(get, path = "/v1/batches/{keeper}/{number}", tag = "settlement",
     params(("keeper" = String, Path), ("number" = u32, Path)), responses(
-    (status = 200, body = Envelope<Batch>), (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Batch>), (status = 404, body = ProblemBody, content_type = PROBLEM)))]
 async fn batch(State(api): State<Api>, Path((keeper, number)): Path<(Address, u32)>) -> Result<Reply, Problem> {
     let found = api.store.batch(BatchId { keeper, number }).await?;
     let Some(row) = found.data else {
@@ -283,7 +277,7 @@ struct ProviderParameters {
 
 /// Providers, by address.
 #[utoipa::path(get, path = "/v1/providers", tag = "settlement", params(ProviderParameters), responses(
-    (status = 200, body = Envelope<Vec<Provider>>), (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Vec<Provider>>), (status = 400, body = ProblemBody, content_type = PROBLEM)))]
 async fn providers(State(api): State<Api>, Query(asked): Query<ProviderParameters>) -> Result<Reply, Problem> {
     let found = api.store.providers(position(asked.cursor.as_deref(), asked.limit)?).await?;
     let next = found.data.next.map(|key| {
@@ -296,7 +290,7 @@ async fn providers(State(api): State<Api>, Query(asked): Query<ProviderParameter
 
 /// One provider.
 #[utoipa::path(get, path = "/v1/providers/{address}", tag = "settlement", params(("address" = String, Path)), responses(
-    (status = 200, body = Envelope<Provider>), (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 200, body = Envelope<Provider>), (status = 404, body = ProblemBody, content_type = PROBLEM)))]
 async fn provider(State(api): State<Api>, Path(address): Path<Address>) -> Result<Reply, Problem> {
     let found = api.store.provider(address).await?;
     let Some(row) = found.data else {

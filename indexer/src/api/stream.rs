@@ -3,7 +3,7 @@
 //! An event's id is the number of a change and, for trades, the index behind a dot. A client that reconnects sends the
 //! last one it saw as `Last-Event-ID` and misses nothing.
 
-use super::problem::ProblemBody;
+use super::problem::{PROBLEM, ProblemBody};
 use super::view::{AsOf, Batch, Trade};
 use super::{Api, Problem};
 use crate::observe;
@@ -101,7 +101,7 @@ impl Place {
 #[utoipa::path(get, path = "/v1/stream", tag = "market",
     params(("Last-Event-ID" = Option<String>, Header, description = "Id of the last event seen")), responses(
     (status = 200, content_type = "text/event-stream", body = BatchEvent),
-    (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    (status = 400, body = ProblemBody, content_type = PROBLEM)))]
 async fn stream(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -186,9 +186,9 @@ impl Feed {
         };
         let is_last = rows.len() < TRADES as usize;
         self.place.next_trade = rows.last().filter(|_| !is_last).map(|row| row.trade.key.index + 1);
-        let events = rows.iter().filter_map(|row| {
-            event("trade", format!("{change}.{}", row.trade.key.index), &Trade::from(row))
-        });
+        let events = rows
+            .iter()
+            .filter_map(|row| event("trade", format!("{change}.{}", row.trade.key.index), &Trade::from(row)));
         Ok(events.collect())
     }
 }

@@ -228,7 +228,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_in_any_order_gives_the_same_candles(trades in trades(), assignment in prop::collection::vec(0usize..4, 60)) {
+        fn any_split_in_any_order_gives_the_same_candles(
+            trades in trades(), assignment in prop::collection::vec(0usize..4, 60),
+        ) {
             for interval in Interval::EVERY {
                 let whole = fold(&trades, interval).unwrap();
                 let mut parts: [Vec<Trade>; 4] = Default::default();

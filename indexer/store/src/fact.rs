@@ -111,7 +111,7 @@ pub struct Class {
     pub scu_weight: Quantity,
 }
 
-/// Ways in which money reaches one provider. A whole batch paid by `distribute` names no provider and is not among them.
+/// Ways in which money reaches one provider. `distribute` pays a whole batch, names no provider, and is not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaidBy {
     /// By `claim`, from a final batch.

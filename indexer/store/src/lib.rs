@@ -11,9 +11,9 @@
 
 #![warn(missing_docs)]
 
-pub mod fact;
-pub mod trade;
 pub mod candle;
-pub mod row;
+pub mod fact;
 pub mod query;
+pub mod row;
 pub mod store;
+pub mod trade;

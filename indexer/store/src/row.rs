@@ -157,7 +157,7 @@ pub struct CandleRow {
 pub struct CandleRows {
     /// Oldest first.
     pub rows: Vec<CandleRow>,
-    /// Proven candles that end by then never change again.
+    /// Candles that end by then are proven and never change again.
     pub settled_before: u64,
     /// Start of the next candle that was left out, if the limit cut some off.
     pub next_start: Option<u64>,

@@ -2,9 +2,7 @@
 
 use crate::fact::{BatchId, Block, Located};
 use crate::query::{CandleQuery, Position, TradeFilter};
-use crate::row::{
-    AsOf, BatchRow, CandleRows, Change, Counts, Page, ProviderRow, ResourceRow, TradeRow, Wanted,
-};
+use crate::row::{AsOf, BatchRow, CandleRows, Change, Counts, Page, ProviderRow, ResourceRow, TradeRow, Wanted};
 use alloy::primitives::{Address, B256};
 use protocol::amount::Overflow;
 use protocol::batch::Lines;
@@ -128,16 +126,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn file(&self, data_hash: B256) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Providers, by address.
-    fn providers(
-        &self,
-        position: Position,
-    ) -> impl Future<Output = Result<AsOf<Page<ProviderRow>>, StoreError>> + Send;
+    fn providers(&self, position: Position)
+    -> impl Future<Output = Result<AsOf<Page<ProviderRow>>, StoreError>> + Send;
 
     /// One provider; `None` for an address that neither registered nor earned.
-    fn provider(
-        &self,
-        address: Address,
-    ) -> impl Future<Output = Result<AsOf<Option<ProviderRow>>, StoreError>> + Send;
+    fn provider(&self, address: Address) -> impl Future<Output = Result<AsOf<Option<ProviderRow>>, StoreError>> + Send;
 
     /// What happened after the change `after`, oldest first.
     fn changes(&self, after: i64, limit: u32) -> impl Future<Output = Result<Vec<Change>, StoreError>> + Send;

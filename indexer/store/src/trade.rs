@@ -196,9 +196,7 @@ mod tests {
     #[test]
     fn a_stated_time_is_kept_inside_the_window_of_its_commit() {
         let batch = BatchId { keeper: Address::repeat_byte(3), number: 1 };
-        let at = |ended_at| {
-            Trade::from_line(line(1, 1, 1, ended_at), batch, 0, Window::of(1_000, 100), &[]).key.at
-        };
+        let at = |ended_at| Trade::from_line(line(1, 1, 1, ended_at), batch, 0, Window::of(1_000, 100), &[]).key.at;
         assert_eq!([at(0), at(899), at(950), at(1_000), at(u64::MAX)], [900, 900, 950, 1_000, 1_000]);
     }
 

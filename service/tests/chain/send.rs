@@ -39,6 +39,11 @@ fn spawn(sender: &Sender<MemoryTransactions>, key: &str) -> Sending {
     tokio::spawn(async move { sender.send(intent).await })
 }
 
+/// How a sending task ended; a test that would wait for ever fails instead.
+async fn end(sending: Sending) -> Result<service::chain::Outcome, SendError> {
+    tokio::time::timeout(Duration::from_secs(20), sending).await.expect("sending ends").unwrap()
+}
+
 async fn until(what: &str, mut true_now: impl AsyncFnMut() -> bool) {
     for _ in 0..500 {
         if true_now().await {
@@ -92,7 +97,7 @@ async fn intents_sent_at_once_queue_on_one_nonce_line() {
     let sender = sender(&node.url, &store).await;
     let sending: Vec<Sending> = ["a", "b", "c"].map(|key| spawn(&sender, key)).into_iter().collect();
     for one in sending {
-        one.await.unwrap().unwrap();
+        end(one).await.unwrap();
     }
     assert_eq!((node.nonce(sender.address()).await, node.logs().await), (3, 3));
     let mut nonces: Vec<u64> = store.since(0).await.unwrap().iter().map(|stored| stored.nonce).collect();
@@ -126,7 +131,7 @@ async fn a_transaction_that_reverts_in_its_block_is_settled_as_failed() {
     node.rpc("anvil_setCode", json!([LOGGER, REVERTER_CODE])).await;
     until("it is pooled", async || pooled(&node).await > 0).await;
     node.mine(1).await;
-    let error = sending.await.unwrap().unwrap_err();
+    let error = end(sending).await.unwrap_err();
     let SendError::Failed { outcome } = &error else { panic!("{error}") };
     assert!(!outcome.success && !error.is_retryable());
     let again = sender.send(intent("a")).await.unwrap_err();
@@ -188,7 +193,7 @@ async fn an_unreachable_chain_is_borne_then_reported_and_the_intent_resumed() {
     let sending = spawn(&sender, "a");
     until("it is pooled", async || pooled(&node).await > 0).await;
     proxy.rule(|_, _| Verdict::Fail(StatusCode::BAD_GATEWAY));
-    let error = sending.await.unwrap().unwrap_err();
+    let error = end(sending).await.unwrap_err();
     assert!(matches!(error, SendError::Chain(_)) && error.is_retryable(), "{error}");
     assert_eq!(stored(&store, "a").await.outcome, None, "an unknown outcome is not guessed");
     proxy.heal();
@@ -205,7 +210,7 @@ async fn a_stuck_transaction_is_replaced_at_both_prices() {
     let sending = spawn(&sender, "a");
     until("it is replaced twice", async || attempts(&store, "a").await >= 3).await;
     node.mine(1).await;
-    let outcome = sending.await.unwrap().unwrap();
+    let outcome = end(sending).await.unwrap();
     let stored = stored(&store, "a").await;
     for pair in stored.attempts.windows(2) {
         assert!(pair[1].max_fee * 8 >= pair[0].max_fee * 9, "{pair:?}");
@@ -232,7 +237,7 @@ async fn an_earlier_attempt_mined_after_it_was_replaced_settles_the_intent() {
     let sending = spawn(&sender, "a");
     until("it is replaced", async || attempts(&store, "a").await >= 2).await;
     node.mine(1).await;
-    let outcome = sending.await.unwrap().unwrap();
+    let outcome = end(sending).await.unwrap();
     assert_eq!(outcome.hash, stored(&store, "a").await.attempts[0].hash);
     assert_eq!((node.nonce(sender.address()).await, node.logs().await), (1, 1));
 }
@@ -247,7 +252,7 @@ async fn a_forgotten_transaction_is_sent_again() {
     node.rpc("anvil_dropAllTransactions", json!([])).await;
     until("it is pooled again", async || pooled(&node).await > 0).await;
     node.mine(1).await;
-    sending.await.unwrap().unwrap();
+    end(sending).await.unwrap();
     assert_eq!((node.nonce(sender.address()).await, node.logs().await), (1, 1));
 }
 
@@ -275,7 +280,7 @@ async fn a_rise_of_the_base_fee_is_followed_and_one_beyond_the_cap_is_waited_out
         node.logs().await == 1
     })
     .await;
-    sending.await.unwrap().unwrap();
+    end(sending).await.unwrap();
     assert!(stored(&store, "a").await.attempts.iter().all(|attempt| attempt.max_fee <= cap));
     assert_eq!((node.nonce(sender.address()).await, node.logs().await), (1, 1));
 }
@@ -298,7 +303,7 @@ async fn a_nonce_taken_by_a_stranger_costs_one_nonce_and_never_the_intent() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(stored(&store, "a").await.nonce, 0, "it may yet turn out to be ours");
     node.mine(10).await;
-    sending.await.unwrap().unwrap();
+    end(sending).await.unwrap();
     assert_eq!(stored(&store, "a").await.nonce, 1);
     assert_eq!((node.nonce(sender.address()).await, node.logs().await), (2, 1));
 }
@@ -322,7 +327,7 @@ async fn a_nonce_taken_by_a_stranger_settles_an_intent_that_would_revert_by_then
     until("the theft is mined", async || node.nonce(sender.address()).await == 1).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     node.mine(10).await;
-    let error = sending.await.unwrap().unwrap_err();
+    let error = end(sending).await.unwrap_err();
     assert!(matches!(&error, SendError::Failed { outcome } if outcome.gas_used == 0), "{error}");
     // The line goes on.
     node.rpc("anvil_setCode", json!([LOGGER, crate::anvil::LOGGER_CODE])).await;
@@ -344,7 +349,7 @@ async fn receipts_that_come_late_are_waited_for() {
     let sending = spawn(&sender, "a");
     until("six blocks pass", async || node.number().await >= 6).await;
     proxy.heal();
-    let outcome = sending.await.unwrap().unwrap();
+    let outcome = end(sending).await.unwrap();
     let stored = stored(&store, "a").await;
     assert_eq!(stored.nonce, 0);
     assert!(stored.attempts.iter().any(|attempt| attempt.hash == outcome.hash));
@@ -365,6 +370,51 @@ async fn a_settled_transaction_undone_by_a_reorganisation_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_reorganisation_below_an_open_transaction_is_made_good_first() {
+    let node = Anvil::start(&["--no-mining"]).await;
+    let store = MemoryTransactions::new();
+    let sender = sender(&node.url, &store).await;
+    let first = spawn(&sender, "a");
+    until("the first is pooled", async || pooled(&node).await > 0).await;
+    node.mine(1).await;
+    end(first).await.unwrap();
+    let second = spawn(&sender, "b");
+    until("the second is stored", async || attempts(&store, "b").await > 0).await;
+    node.rpc("anvil_rollback", json!([1])).await;
+    until("both are mined", async || {
+        node.mine(1).await;
+        node.logs().await == 2
+    })
+    .await;
+    end(second).await.unwrap();
+    let (a, b) = (stored(&store, "a").await, stored(&store, "b").await);
+    assert_eq!((a.nonce, b.nonce, node.nonce(sender.address()).await), (0, 1, 2));
+    assert!(b.attempts.len() <= 2, "its price was not the problem: {b:?}");
+}
+
+#[tokio::test]
+async fn a_nonce_that_a_stranger_left_free_is_filled() {
+    let node = Anvil::start(&["--no-mining"]).await;
+    let store = MemoryTransactions::new();
+    let sender = sender(&node.url, &store).await;
+    let stranger = json!([{ "from": sender.address(), "to": Address::repeat_byte(1), "value": "0x1" }]);
+    node.rpc("eth_sendTransaction", stranger).await;
+    until("the stranger's is pooled", async || pooled(&node).await > 0).await;
+    node.mine(1).await;
+    let sending = spawn(&sender, "a");
+    until("ours is stored", async || attempts(&store, "a").await > 0).await;
+    assert_eq!(stored(&store, "a").await.nonce, 1);
+    node.rpc("anvil_rollback", json!([1])).await;
+    until("ours is mined", async || {
+        node.mine(1).await;
+        node.logs().await == 1
+    })
+    .await;
+    end(sending).await.unwrap();
+    assert_eq!(node.nonce(sender.address()).await, 2);
+}
+
+#[tokio::test]
 async fn confirmations_are_waited_for() {
     let node = Anvil::start(&[]).await;
     let settings = SenderConfig { confirmations: 3, ..quick() };
@@ -375,7 +425,7 @@ async fn confirmations_are_waited_for() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!sending.is_finished());
     node.mine(1).await;
-    sending.await.unwrap().unwrap();
+    end(sending).await.unwrap();
 }
 
 #[tokio::test]
@@ -439,27 +489,30 @@ async fn any_schedule_of_faults_carries_out_each_intent_once() {
         (_, 0) => Verdict::Fail(StatusCode::SERVICE_UNAVAILABLE),
         _ => Verdict::Pass,
     });
-    for number in 0..INTENTS {
-        let key = format!("intent:{number}");
-        loop {
-            let life = Duration::from_millis(random.random_range(20..900));
-            let attempt = async {
-                let chain = Chain::connect(&config(&[&proxy.url])).await?;
-                let sender = Sender::new(chain, &KEY, store.clone(), quick()).await?;
-                sender.send(intent(&key)).await
-            };
-            match tokio::time::timeout(life, attempt).await {
-                Ok(Ok(_)) => break,
-                Ok(Err(error)) => assert!(error.is_retryable(), "{key}: {error}"),
-                Err(_killed) => {}
-            }
-            match random.random_range(0..6) {
-                0 => drop(node.rpc("anvil_dropAllTransactions", json!([])).await),
-                1 => drop(node.rpc("anvil_rollback", json!([1])).await),
-                _ => {}
+    let schedule = async {
+        for number in 0..INTENTS {
+            let key = format!("intent:{number}");
+            loop {
+                let life = Duration::from_millis(random.random_range(20..900));
+                let attempt = async {
+                    let chain = Chain::connect(&config(&[&proxy.url])).await?;
+                    let sender = Sender::new(chain, &KEY, store.clone(), quick()).await?;
+                    sender.send(intent(&key)).await
+                };
+                match tokio::time::timeout(life, attempt).await {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(error)) => assert!(error.is_retryable(), "{key}: {error}"),
+                    Err(_killed) => {}
+                }
+                match random.random_range(0..6) {
+                    0 => drop(node.rpc("anvil_dropAllTransactions", json!([])).await),
+                    1 => drop(node.rpc("anvil_rollback", json!([1])).await),
+                    _ => {}
+                }
             }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(120), schedule).await.expect("faults delay, but never stop");
     miner.abort();
     // A block undone after its intent had settled is made good with the next intent.
     proxy.heal();
@@ -470,7 +523,7 @@ async fn any_schedule_of_faults_carries_out_each_intent_once() {
         last.is_finished()
     })
     .await;
-    last.await.unwrap().unwrap();
+    end(last).await.unwrap();
     assert_eq!(node.nonce(sender.address()).await, INTENTS + 1);
     assert_eq!(node.logs().await as u64, INTENTS + 1);
 }

@@ -14,6 +14,7 @@ struct World {
     paid: u64,
     earned: u64,
     elsewhere: u64,
+    proven: bool,
 }
 
 fn world() -> World {
@@ -28,6 +29,7 @@ fn world() -> World {
         paid: 0,
         earned: 0,
         elsewhere: 0,
+        proven: false,
     }
 }
 
@@ -61,6 +63,7 @@ impl World {
                 elsewhere: Amount(self.elsewhere),
                 keeper: &self.keeper,
                 channel: &self.channel,
+                proven: self.proven,
             },
         )
     }
@@ -92,6 +95,7 @@ fn a_receipt_that_is_not_ours_pays_nothing() {
         elsewhere: Amount(0),
         keeper: &world.keeper,
         channel: &world.channel,
+        proven: false,
     };
     assert_eq!(check(&world.good(), &facts), Err(AcceptanceError::UnknownReceipt));
 }
@@ -123,10 +127,7 @@ fn each_party_must_be_the_right_one() {
     let session = world.signed_with(|_| (), &fixture::key(0x44));
     assert_eq!(world.check(&session), Err(AcceptanceError::Mismatch("channel")));
     let signed_by_another = fixture::accepted(world.voucher(), 200, &fixture::key(0x45));
-    assert!(matches!(
-        world.check(&signed_by_another),
-        Err(AcceptanceError::Signature { part: "acceptance", .. })
-    ));
+    assert!(matches!(world.check(&signed_by_another), Err(AcceptanceError::Signature { part: "acceptance", .. })));
 }
 
 #[test]
@@ -170,25 +171,41 @@ fn the_batch_must_be_the_open_one_or_the_next() {
 }
 
 #[test]
-fn earned_must_rise_by_the_increase() {
+fn a_receipt_is_paid_as_far_as_earned_rose() {
     let mut world = world();
-    world.earned = 1;
+    world.earned = 60;
+    assert_eq!(world.check(&world.good()), Ok(Amount(140)));
+    world.paid = 60;
+    assert_eq!(world.check(&world.good()), Ok(Amount(200)));
+    world.paid = 200;
+    assert_eq!(world.check(&world.good()), Ok(Amount(200)), "a receipt is paid once");
+    world.earned = 201;
     assert_eq!(
         world.check(&world.good()),
         Err(AcceptanceError::EarnedTooLow { least: Amount(201), found: Amount(200) })
     );
-    world.paid = 1;
-    assert_eq!(world.check(&world.good()), Ok(Amount(200)));
 }
 
 #[test]
 fn owed_must_cover_every_channel() {
     let mut world = world();
     world.elsewhere = 50;
-    assert_eq!(
-        world.check(&world.good()),
-        Err(AcceptanceError::OwedTooLow { least: Amount(250), found: Amount(200) })
-    );
+    assert_eq!(world.check(&world.good()), Err(AcceptanceError::OwedTooLow { least: Amount(250), found: Amount(200) }));
     let covered = fixture::accepted(world.voucher(), 250, &fixture::keeper_key());
     assert_eq!(world.check(&covered), Ok(Amount(200)));
+}
+
+#[test]
+fn a_proven_leaf_is_better_than_a_promise() {
+    let mut world = world();
+    let good = world.good();
+    world.keeper.committed = true;
+    assert!(matches!(world.check(&good), Err(AcceptanceError::WrongBatch { open: 3, found: 3 })));
+    world.proven = true;
+    assert_eq!(world.check(&good), Ok(Amount(200)));
+    world.earned = 201;
+    assert!(
+        matches!(world.check(&good), Err(AcceptanceError::EarnedTooLow { .. })),
+        "the books must agree all the same"
+    );
 }

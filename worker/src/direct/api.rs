@@ -58,17 +58,11 @@ struct JobsQuery {
     signer: Address,
 }
 
-async fn read_jobs(
-    State(direct): Shared,
-    Query(query): Query<JobsQuery>,
-) -> Result<Json<Vec<JobView>>, DirectError> {
+async fn read_jobs(State(direct): Shared, Query(query): Query<JobsQuery>) -> Result<Json<Vec<JobView>>, DirectError> {
     Ok(Json(direct.jobs_of(query.signer).await?))
 }
 
-async fn read_channel(
-    State(direct): Shared,
-    Path(channel): Path<ChannelId>,
-) -> Result<Json<ChannelView>, DirectError> {
+async fn read_channel(State(direct): Shared, Path(channel): Path<ChannelId>) -> Result<Json<ChannelView>, DirectError> {
     Ok(Json(direct.channel_by_id(channel).await?))
 }
 
@@ -89,7 +83,8 @@ async fn write_blob(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Blob>), DirectError> {
     let bytes = bytes.map_err(|error| {
-        let code = if error.status() == StatusCode::PAYLOAD_TOO_LARGE { Code::TooLarge } else { Code::MalformedRequest };
+        let code =
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE { Code::TooLarge } else { Code::MalformedRequest };
         Refusal::new(code, error.body_text())
     })?;
     Ok((StatusCode::CREATED, Json(direct.blobs.put(hash, bytes).await?)))

@@ -2,7 +2,7 @@
 
 use super::{Direct, DirectError, is_expired};
 use crate::ledger::{Assignment, JobRow, JobStage};
-use crate::node::now;
+use crate::node::{check_billable, now};
 use protocol::amount::{Amount, Overflow, Quantity};
 use protocol::job::{Envelope, Kind, MAX_ENVELOPE_BYTES};
 use protocol::order::SignedOrder;
@@ -73,9 +73,11 @@ impl Direct {
     async fn check_envelope(&self, assignment: &Assignment) -> Result<Kind, DirectError> {
         let spec = assignment.order.order.spec;
         let bytes = self.blobs.get(spec, MAX_ENVELOPE_BYTES as u64).await?;
-        let envelope = Envelope::from_bytes(&bytes, spec)
-            .map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
+        let envelope =
+            Envelope::from_bytes(&bytes, spec).map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
         let kind = envelope.program.kind();
+        let resource = self.node.check_match(assignment)?;
+        check_billable(kind, &resource)?;
         if self.node.executor(kind).is_none() {
             return Err(Refusal::new(Code::Unsupported, format!("{kind} jobs are not run here")).into());
         }
@@ -118,9 +120,10 @@ impl Direct {
 
 /// What jobs may still debit.
 pub(crate) fn reserved<'a>(rows: impl Iterator<Item = &'a JobRow>) -> Result<Amount, Overflow> {
-    Amount::sum(rows.filter(|row| matches!(row.stage, JobStage::Queued | JobStage::Running | JobStage::Delivered)).map(
-        |row| Amount(row.assignment.order.order.max_total.get().saturating_sub(row.debited.get())),
-    ))
+    Amount::sum(
+        rows.filter(|row| matches!(row.stage, JobStage::Queued | JobStage::Running | JobStage::Delivered))
+            .map(|row| Amount(row.assignment.order.order.max_total.get().saturating_sub(row.debited.get()))),
+    )
 }
 
 #[cfg(test)]

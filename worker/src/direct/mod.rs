@@ -144,29 +144,24 @@ impl Direct {
                 // The job stays queued in the ledger and waits again after the restart.
                 () = node.shutdown.cancelled() => return,
             };
-            let refusal = match (&slot, stop.reason()) {
-                (_, Some(reason)) => Some(reason),
-                _ if is_expired(assignment.order.order.expiry) => {
-                    Some(Refusal::new(Code::Expired, "no slot was free before the order expired"))
-                }
-                _ => None,
-            };
-            let written = match refusal {
-                Some(refusal) => {
-                    node.unregister(job);
-                    node.ledger.fail(job, None, &refusal, now()).await
-                }
-                None => match node.ledger.start_job(job).await {
+            let expired = is_expired(assignment.order.order.expiry)
+                .then(|| Refusal::new(Code::Expired, "no slot was free before the order expired"));
+            let written = match (slot, stop.reason().or(expired)) {
+                (Some(slot), None) => match node.ledger.start_job(job).await {
                     Ok(()) => {
                         direct.changed(job);
-                        node.run_job(direct.as_ref(), &assignment, &stop).await;
-                        Ok(())
+                        node.run_job(direct.as_ref(), &assignment, &stop, slot).await;
+                        return;
                     }
                     Err(error) => Err(error),
                 },
+                (_, reason) => {
+                    let unexplained = || Refusal::new(Code::NodeFailed, "the worker takes no jobs any more");
+                    node.ledger.fail(job, None, &reason.unwrap_or_else(unexplained), now()).await
+                }
             };
+            node.unregister(job);
             if let Err(error) = written {
-                node.unregister(job);
                 observe::failing("ledger", &error);
             }
             direct.changed(job);

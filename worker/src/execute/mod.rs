@@ -153,6 +153,9 @@ pub trait Executor: Send + Sync {
     /// The name of the device that it runs on, where it needs one.
     fn device(&self) -> Option<String>;
 
+    /// The largest `limits.memory` that it takes, in bytes.
+    fn memory(&self) -> u64;
+
     /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
     ///
     /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers

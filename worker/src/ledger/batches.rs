@@ -19,6 +19,8 @@ pub enum BatchStage {
     Claimed,
     /// Voided or lapsed: only `recover` pays.
     Void,
+    /// Recovered from the channels, as far as they held it.
+    Recovered,
 }
 
 impl BatchStage {
@@ -29,11 +31,12 @@ impl BatchStage {
             Self::Final => "final",
             Self::Claimed => "claimed",
             Self::Void => "void",
+            Self::Recovered => "recovered",
         }
     }
 
     fn from_text(text: &str) -> Result<Self, LedgerError> {
-        [Self::Open, Self::Proven, Self::Final, Self::Claimed, Self::Void]
+        [Self::Open, Self::Proven, Self::Final, Self::Claimed, Self::Void, Self::Recovered]
             .into_iter()
             .find(|stage| stage.as_str() == text)
             .ok_or_else(|| LedgerError::Corrupt(format!("batch state {text:?}")))
@@ -62,9 +65,10 @@ impl Ledger {
     pub async fn unpaid_batches(&self, keeper: Address) -> Result<Vec<BatchRow>, LedgerError> {
         let keeper = keeper.as_slice();
         let rows = sqlx::query!(
-            r#"SELECT b.number AS "number!: i64", b.state, b.amount, b.proof, b.challenged, MAX(a.owed) AS "owed!: i64"
-               FROM batches b JOIN acceptances a ON a.keeper = b.keeper AND a.batch = b.number
-               WHERE b.keeper = $1 AND b.state NOT IN ('claimed', 'void')
+            r#"SELECT b.number AS "number!: i64", b.state AS "state!", b.amount AS "amount!", b.proof,
+               b.challenged AS "challenged!", COALESCE(MAX(a.owed), 0) AS "owed!: i64"
+               FROM batches b LEFT JOIN acceptances a ON a.keeper = b.keeper AND a.batch = b.number
+               WHERE b.keeper = $1 AND b.state NOT IN ('claimed', 'void', 'recovered')
                GROUP BY b.number ORDER BY b.number"#,
             keeper
         )
@@ -84,9 +88,21 @@ impl Ledger {
             .collect()
     }
 
+    /// Batches of a keeper that will never be final and are not recovered yet.
+    pub async fn void_batches(&self, keeper: Address) -> Result<Vec<BatchNumber>, LedgerError> {
+        let keeper = keeper.as_slice();
+        let rows = sqlx::query!(
+            r#"SELECT number AS "number!: i64" FROM batches WHERE keeper = $1 AND state = 'void' ORDER BY number"#,
+            keeper
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| number(row.number)).collect()
+    }
+
     /// Keepers that still owe something; more than one after the worker changed its keeper.
     pub async fn owing_keepers(&self) -> Result<Vec<Address>, LedgerError> {
-        let rows = sqlx::query!("SELECT DISTINCT keeper FROM batches WHERE state NOT IN ('claimed', 'void')")
+        let rows = sqlx::query!("SELECT DISTINCT keeper FROM batches WHERE state NOT IN ('claimed', 'recovered')")
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(|row| address(&row.keeper)).collect()
@@ -114,13 +130,22 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes a batch in which nothing was accepted here, but of which the keeper has a leaf for the provider. Returns
+    /// whether it was unknown.
+    pub async fn add_batch(&self, keeper: Address, batch: BatchNumber) -> Result<bool, LedgerError> {
+        let keeper = keeper.as_slice();
+        let done = sqlx::query!(
+            "INSERT INTO batches (keeper, number) VALUES ($1, $2) ON CONFLICT (keeper, number) DO NOTHING",
+            keeper,
+            batch
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// Moves a batch on.
-    pub async fn set_stage(
-        &self,
-        keeper: Address,
-        batch: BatchNumber,
-        stage: BatchStage,
-    ) -> Result<(), LedgerError> {
+    pub async fn set_stage(&self, keeper: Address, batch: BatchNumber, stage: BatchStage) -> Result<(), LedgerError> {
         let (keeper, stage) = (keeper.as_slice(), stage.as_str());
         sqlx::query!("UPDATE batches SET state = $3 WHERE keeper = $1 AND number = $2", keeper, batch, stage)
             .execute(&self.pool)
@@ -129,12 +154,7 @@ impl Ledger {
     }
 
     /// Notes a challenge that is on chain.
-    pub async fn set_challenged(
-        &self,
-        keeper: Address,
-        batch: BatchNumber,
-        owed: Amount,
-    ) -> Result<(), LedgerError> {
+    pub async fn set_challenged(&self, keeper: Address, batch: BatchNumber, owed: Amount) -> Result<(), LedgerError> {
         let (keeper, owed) = (keeper.as_slice(), column(owed.get())?);
         sqlx::query!("UPDATE batches SET challenged = $3 WHERE keeper = $1 AND number = $2", keeper, batch, owed)
             .execute(&self.pool)

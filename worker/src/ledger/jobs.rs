@@ -131,12 +131,7 @@ impl TryFrom<RawJob> for JobRow {
 
 impl Ledger {
     /// Writes a new job down; `false` where it is known already, and then nothing changes.
-    pub async fn add_job(
-        &self,
-        assignment: &Assignment,
-        stage: JobStage,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
+    pub async fn add_job(&self, assignment: &Assignment, stage: JobStage, now: Timestamp) -> Result<bool, LedgerError> {
         let id = assignment.job().0;
         let (id, keeper, channel) = (id.as_slice(), assignment.keeper.as_slice(), assignment.channel.0.as_slice());
         let (payer, signer) = (assignment.order.order.payer.as_slice(), assignment.signer.as_slice());
@@ -304,14 +299,9 @@ impl Ledger {
             insert_receipt(&mut transaction, receipt).await?;
         }
         let (id, refusal, now) = (job.0.as_slice(), encode(refusal)?, column(now.get())?);
-        sqlx::query!(
-            "UPDATE jobs SET state = 'failed', refusal = $2, ended_at = $3 WHERE id = $1",
-            id,
-            refusal,
-            now
-        )
-        .execute(&mut *transaction)
-        .await?;
+        sqlx::query!("UPDATE jobs SET state = 'failed', refusal = $2, ended_at = $3 WHERE id = $1", id, refusal, now)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod acceptances;
 mod batches;
 mod jobs;
+mod offers;
 mod summary;
 mod transactions;
 mod vouchers;
@@ -39,6 +40,9 @@ pub enum LedgerError {
     /// A value does not fit its column.
     #[error("{0} does not fit a 64-bit column")]
     TooLarge(u64),
+    /// There is no ledger yet.
+    #[error("there is no ledger in {0}: start the worker once, or correct `data` in the configuration")]
+    Missing(String),
     /// The data folder cannot be made.
     #[error("the data folder cannot be made: {0}")]
     Folder(#[from] std::io::Error),

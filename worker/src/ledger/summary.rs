@@ -22,7 +22,11 @@ pub struct Summary {
 impl Ledger {
     /// Opens the ledger beside a running worker; it must exist.
     pub async fn open_for_reading(folder: &Path) -> Result<Self, LedgerError> {
-        let options = SqliteConnectOptions::new().filename(folder.join("ledger.sqlite")).read_only(true);
+        let file = folder.join("ledger.sqlite");
+        if !file.exists() {
+            return Err(LedgerError::Missing(folder.display().to_string()));
+        }
+        let options = SqliteConnectOptions::new().filename(file).read_only(true);
         Ok(Self { pool: SqlitePoolOptions::new().max_connections(1).connect_with(options).await? })
     }
 
@@ -31,25 +35,21 @@ impl Ledger {
         let rows = sqlx::query!(r#"SELECT state, COUNT(*) AS "count!: i64" FROM jobs GROUP BY state"#)
             .fetch_all(&self.pool)
             .await?;
-        let jobs = rows
-            .into_iter()
-            .map(|row| Ok((row.state, unsigned(row.count)?)))
-            .collect::<Result<_, LedgerError>>()?;
+        let jobs =
+            rows.into_iter().map(|row| Ok((row.state, unsigned(row.count)?))).collect::<Result<_, LedgerError>>()?;
         let owed = sqlx::query!(
             r#"SELECT COALESCE(SUM(a.earned), 0) AS "sum!: i64" FROM acceptances a
-               JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch WHERE b.state <> 'claimed'"#
+               JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch WHERE b.state NOT IN ('claimed', 'recovered')"#
         )
         .fetch_one(&self.pool)
         .await?;
-        let claimed = sqlx::query!(
-            r#"SELECT COALESCE(SUM(amount), 0) AS "sum!: i64" FROM batches WHERE state = 'claimed'"#
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        let unredeemed =
-            sqlx::query!(r#"SELECT COALESCE(SUM(total - redeemed), 0) AS "sum!: i64" FROM vouchers"#)
+        let claimed =
+            sqlx::query!(r#"SELECT COALESCE(SUM(amount), 0) AS "sum!: i64" FROM batches WHERE state = 'claimed'"#)
                 .fetch_one(&self.pool)
                 .await?;
+        let unredeemed = sqlx::query!(r#"SELECT COALESCE(SUM(total - redeemed), 0) AS "sum!: i64" FROM vouchers"#)
+            .fetch_one(&self.pool)
+            .await?;
         Ok(Summary {
             jobs,
             owed: amount(owed.sum)?,

@@ -196,3 +196,38 @@ async fn what_ended_jobs_left_unpaid_is_known_until_they_are_given_up() {
     assert_eq!(ledger.close_ended(first.keeper, Timestamp(7)).await.unwrap(), 1);
     assert_eq!(ledger.unpaid(first.channel).await.unwrap(), Amount(0));
 }
+
+#[tokio::test]
+async fn offers_bind_until_they_expire() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let offer = |expiry| {
+        let offer = protocol::order::Offer {
+            provider: fixture::PROVIDER,
+            resource: protocol::resource::ResourceId(2),
+            price: protocol::amount::Price(5),
+            capacity: Quantity(10),
+            terms: B256::ZERO,
+            expiry: Timestamp(expiry),
+            salt: Default::default(),
+        };
+        protocol::order::SignedOffer::sign(offer, &fixture::domain(), &fixture::worker_key())
+    };
+    ledger.add_offer(&offer(100), Timestamp(50)).await.unwrap();
+    ledger.add_offer(&offer(200), Timestamp(60)).await.unwrap();
+    ledger.add_offer(&offer(200), Timestamp(60)).await.unwrap();
+    assert_eq!(ledger.live_offers(Timestamp(100)).await.unwrap(), vec![offer(100), offer(200)]);
+    assert_eq!(ledger.live_offers(Timestamp(101)).await.unwrap(), vec![offer(200)]);
+}
+
+#[tokio::test]
+async fn a_batch_without_an_own_acceptance_can_be_claimed() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let keeper = fixture::keeper_key().address();
+    assert!(ledger.add_batch(keeper, 9).await.unwrap());
+    assert!(!ledger.add_batch(keeper, 9).await.unwrap());
+    ledger.set_proof(keeper, 9, Amount(5), &Proof { index: 0, siblings: vec![] }).await.unwrap();
+    let rows = ledger.unpaid_batches(keeper).await.unwrap();
+    assert_eq!((rows[0].number, rows[0].owed, rows[0].amount), (9, Amount(0), Amount(5)));
+}

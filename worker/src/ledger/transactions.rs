@@ -5,15 +5,13 @@ use service::chain::{StoreError, StoredTransaction, TransactionStore};
 
 impl TransactionStore for Ledger {
     async fn open(&self) -> Result<Vec<StoredTransaction>, StoreError> {
-        let rows = sqlx::query!("SELECT body FROM transactions WHERE done = 0 ORDER BY nonce")
-            .fetch_all(&self.pool)
-            .await?;
+        let rows =
+            sqlx::query!("SELECT body FROM transactions WHERE done = 0 ORDER BY nonce").fetch_all(&self.pool).await?;
         Ok(rows.iter().map(|row| decode(&row.body)).collect::<Result<_, _>>()?)
     }
 
     async fn find(&self, key: &str) -> Result<Option<StoredTransaction>, StoreError> {
-        let row =
-            sqlx::query!("SELECT body FROM transactions WHERE key = $1", key).fetch_optional(&self.pool).await?;
+        let row = sqlx::query!("SELECT body FROM transactions WHERE key = $1", key).fetch_optional(&self.pool).await?;
         Ok(row.map(|row| decode(&row.body)).transpose()?)
     }
 

@@ -14,7 +14,11 @@ use std::time::Duration;
 pub(crate) const CHAIN_ID: u64 = 51_866;
 /// W of the test chain, in seconds.
 pub(crate) const CHALLENGE: u32 = 100;
+/// T of the test chain, in seconds.
+pub(crate) const HEARTBEAT: u32 = 1_000;
 const CAPA: u64 = 1_000_000_000;
+/// The keeper's bond.
+pub(crate) const BOND: u64 = CAPA;
 
 pub(crate) struct World {
     child: Child,
@@ -52,11 +56,10 @@ impl World {
         let owner = Address::repeat_byte(0xd0);
         let grants: Vec<_> = rich.iter().map(|to| (*to, 1_000 * CAPA)).collect();
         let token = self.create(token::bytecode(), (owner, grants).abi_encode_params()).await;
-        let (step, heartbeat) = (CHALLENGE, 1_000u32);
-        let periods = (step, step, heartbeat, 5_000u32, 5_000u32, 1_000u32, 1u32, 2u32);
+        let step = CHALLENGE;
+        let periods = (step, step, HEARTBEAT, 5_000u32, 5_000u32, 1_000u32, 1u32, 2u32);
         let settings = (owner, owner, Address::repeat_byte(0xfe), CAPA, 100u16);
-        let settlement =
-            self.create(settlement::bytecode(), (token, periods, settings).abi_encode_params()).await;
+        let settlement = self.create(settlement::bytecode(), (token, periods, settings).abi_encode_params()).await;
         let registry = self.create(registry::bytecode(), vec![]).await;
         let catalog = self.create(catalog::bytecode(), owner.abi_encode()).await;
         self.token = token::ComputeTokenInstance::new(token, self.provider.clone());
@@ -76,8 +79,7 @@ impl World {
 
     pub(crate) async fn rpc(&self, method: &str, params: Value) -> Value {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer: Value =
-            self.http.post(&self.url).json(&request).send().await.unwrap().json().await.unwrap();
+        let answer: Value = self.http.post(&self.url).json(&request).send().await.unwrap().json().await.unwrap();
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
     }
@@ -129,8 +131,8 @@ impl World {
     }
 
     pub(crate) async fn bond(&self, keeper: Address) {
-        self.approve(keeper, CAPA).await;
-        let call = self.settlement.bond(CAPA, keeper).calldata().clone();
+        self.approve(keeper, BOND).await;
+        let call = self.settlement.bond(BOND, keeper).calldata().clone();
         self.send(keeper, *self.settlement.address(), call).await;
     }
 

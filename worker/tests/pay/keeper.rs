@@ -16,9 +16,7 @@ use protocol::batch::{ClosedBatch, close};
 use protocol::order::{JobId, SignedOffer, SignedOrder};
 use protocol::receipt::Receipt;
 use protocol::signature::Domain;
-use protocol::voucher::{
-    Acceptance, Accepted, Account, ChannelId, Fees, Payment, SignedAcceptance, SignedVoucher,
-};
+use protocol::voucher::{Acceptance, Accepted, Account, ChannelId, Fees, Payment, SignedAcceptance, SignedVoucher};
 use protocol::wire::{FromWorker, Info, ProofView, Refusal, ToWorker, login_digest};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,6 +37,8 @@ pub(crate) struct Book {
     batch: u32,
     /// Whether receipts are paid.
     pub(crate) pays: bool,
+    /// Whether acceptances are kept from the worker.
+    pub(crate) withholds: bool,
     socket: Option<mpsc::UnboundedSender<ToWorker>>,
 }
 
@@ -139,7 +139,11 @@ impl Keeper {
             acceptance: SignedAcceptance::sign(acceptance, &self.domain, &keeper_key()),
         };
         book.newest = Some(accepted);
+        let withholds = book.withholds;
         drop(book);
+        if withholds {
+            return;
+        }
         self.send(ToWorker::Accepted { job, accepted });
     }
 
@@ -170,7 +174,7 @@ impl Keeper {
     }
 
     async fn serve(self, mut socket: WebSocket) {
-        let nonce = B256::random();
+        let nonce = B256::from(rand::random::<[u8; 32]>());
         write(&mut socket, &ToWorker::Challenge { nonce }).await;
         let Some(FromWorker::Hello { jobs, signature, .. }) = read(&mut socket).await else { return };
         signature.verify(login_digest(keeper_key().address(), nonce), crate::setup::worker_key().address()).unwrap();

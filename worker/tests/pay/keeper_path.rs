@@ -1,4 +1,4 @@
-use crate::chain::{CHALLENGE, World};
+use crate::chain::{BOND, CHALLENGE, HEARTBEAT, World};
 use crate::job;
 use crate::keeper::Keeper;
 use crate::setup::{PAYER, PROVIDER, Running, config, keeper_key, session_key, until, world};
@@ -49,6 +49,15 @@ impl Scene {
         job::order(PAYER, &session_key(), &self.domain, &envelope, salt)
     }
 
+    /// The ledger's figures, once the job is paid to its end.
+    async fn paid(&self) -> serde_json::Value {
+        until("the job is paid", async || {
+            let status = worker::status(&self.config()).await.unwrap();
+            (status["jobs"]["closed"] == 1).then_some(status)
+        })
+        .await
+    }
+
     async fn failure(&self) -> Refusal {
         until("the job fails", async || self.keeper.book().failed.first().map(|(_, refusal)| refusal.clone())).await
     }
@@ -75,20 +84,24 @@ async fn a_job_is_run_paid_settled_and_claimed() {
     assert_eq!(sequences, (1..=receipts.len() as u64).collect::<Vec<_>>());
     assert_eq!(last.statement.amount.get(), 2 * last.statement.usage.cpu_ms.get());
 
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    scene.paid().await;
     let earned = scene.keeper.settle(&scene.world, true).await;
     assert_eq!(earned, last.statement.amount);
     assert_eq!(scene.world.balance(PROVIDER).await, 0);
     scene.world.pass(CHALLENGE + 1).await;
     until("the claim", async || (scene.world.balance(PROVIDER).await == earned.get()).then_some(())).await;
-    running.stop().await;
-    let status = worker::status(&scene.config()).await.unwrap();
+    let status = until("the ledger knows of it", async || {
+        let status = worker::status(&scene.config()).await.unwrap();
+        (status["owedByKeepers"] == "0").then_some(status)
+    })
+    .await;
+    assert_eq!(status["claimed"], earned.to_string());
     assert_eq!(status["jobs"], serde_json::json!({ "closed": 1 }), "{status}");
-    assert_eq!(status["owedByKeepers"], "0");
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_keeper_that_hides_its_proofs_is_challenged() {
+async fn a_keeper_that_hides_its_proofs_is_challenged_and_wound_down() {
     let scene = Scene::set().await;
     let running = scene.start(scene.config()).await;
     scene.keeper.assign(&scene.order(SHORT, 0, 1));
@@ -96,7 +109,7 @@ async fn a_keeper_that_hides_its_proofs_is_challenged() {
         scene.keeper.book().receipts.iter().any(|receipt| receipt.statement.is_final()).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    scene.paid().await;
     let earned = scene.keeper.settle(&scene.world, false).await;
     scene.world.pass(2).await;
     let challenge = until("the challenge", async || {
@@ -105,6 +118,29 @@ async fn a_keeper_that_hides_its_proofs_is_challenged() {
     })
     .await;
     assert_eq!(challenge.owed, earned.get());
+    scene.world.pass(CHALLENGE + 1).await;
+    // A tenth of the forfeited bond rewards the challenger; what is owed comes straight from the channel.
+    let due = BOND / 10 + earned.get();
+    until("the recovery", async || (scene.world.balance(PROVIDER).await == due).then_some(())).await;
+    scene.world.mine(1).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 2));
+    assert_eq!(scene.failure().await.code, Code::Unsupported, "no more work for a keeper that is wound down");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_that_never_commits_is_wound_down() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    let last = until("the last receipt", async || {
+        scene.keeper.book().receipts.iter().find(|receipt| receipt.statement.is_final()).cloned()
+    })
+    .await;
+    scene.paid().await;
+    scene.world.pass(HEARTBEAT + 1).await;
+    let due = last.statement.amount.get();
+    until("the recovery", async || (scene.world.balance(PROVIDER).await == due).then_some(())).await;
     running.stop().await;
 }
 
@@ -194,10 +230,43 @@ async fn a_crash_loses_the_job_but_no_receipt() {
     assert_eq!(scene.failure().await.code, Code::NodeFailed);
     until("the last receipt again", async || scene.keeper.book().receipts.contains(&last).then_some(())).await;
     scene.keeper.pay(&last);
-    until("the job is closed", async || {
-        let status = worker::status(&scene.config()).await.unwrap();
-        (status["jobs"]["closed"] == 1).then_some(())
+    scene.paid().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acceptance_that_comes_after_the_commit_counts_by_its_proof() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.book().withholds = true;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    let last = until("the last receipt", async || {
+        scene.keeper.book().receipts.iter().find(|receipt| receipt.statement.is_final()).cloned()
     })
     .await;
+    scene.keeper.settle(&scene.world, true).await;
+    let status = worker::status(&scene.config()).await.unwrap();
+    assert_eq!(status["owedByKeepers"], "0", "nothing was accepted so far");
+    let accepted = scene.keeper.book().newest.unwrap();
+    scene.keeper.send(ToWorker::Accepted { job: last.statement.job, accepted });
+    scene.paid().await;
+    scene.world.pass(CHALLENGE + 1).await;
+    let due = last.statement.amount.get();
+    until("the claim", async || (scene.world.balance(PROVIDER).await == due).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_lost_its_ledger_still_claims() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    scene.paid().await;
+    running.stop().await;
+    let due = scene.keeper.settle(&scene.world, true).await.get();
+    scene.world.pass(CHALLENGE + 1).await;
+    std::fs::remove_dir_all(scene.config().data).unwrap();
+    let running = scene.start(scene.config()).await;
+    until("the claim", async || (scene.world.balance(PROVIDER).await == due).then_some(())).await;
     running.stop().await;
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod chain;
+mod direct;
 
 mod job;
 mod keeper;

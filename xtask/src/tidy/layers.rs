@@ -32,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "worker",
             "client",
             "cli",
+            "emulated-cuda",
         ],
     ),
     ("emulated-cuda", &[]),

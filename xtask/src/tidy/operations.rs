@@ -75,7 +75,8 @@ fn faults<'a>(page: &'a str, function: &Value, abi: &'a [Value]) -> impl Iterato
 fn signature(function: &Value) -> String {
     let inputs = function["inputs"].as_array().into_iter().flatten();
     let declared = |input: &Value| {
-        let kind = input["internalType"].as_str().unwrap_or_default().trim_start_matches("struct ");
+        let kind = input["internalType"].as_str().unwrap_or_default();
+        let kind = kind.trim_start_matches("struct ").trim_start_matches("enum ");
         let kind = if kind.starts_with("contract ") { "address" } else { kind };
         format!("{kind} {}", input["name"].as_str().unwrap_or_default()).trim_end().to_owned()
     };

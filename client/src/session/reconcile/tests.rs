@@ -92,10 +92,7 @@ fn evidence_must_be_ours_and_complete() {
     let mut foreign = good.clone();
     newest(&mut foreign, |a| a.acceptance.signature = key(9).sign(domain().digest(a.acceptance.acceptance.hash())));
     assert!(matches!(reconcile(&state(), &foreign, &domain()), Err(ReconcileError::Acceptance(_))));
-    assert!(matches!(
-        edit(|view| view.account.total = Amount(1 << 40)),
-        Err(ReconcileError::Unfounded { .. })
-    ));
+    assert!(matches!(edit(|view| view.account.total = Amount(1 << 40)), Err(ReconcileError::Unfounded { .. })));
 }
 
 #[test]

@@ -241,8 +241,5 @@ fn an_order_that_is_used_up_is_refused_by_units() {
     let job = record.order.order.id();
     let mut statement = statement(1, 200);
     statement.job = job;
-    assert!(matches!(
-        check(&claimed(statement), &record),
-        Err(ReceiptError::Rejected(Rejection::OverUnits { .. }))
-    ));
+    assert!(matches!(check(&claimed(statement), &record), Err(ReceiptError::Rejected(Rejection::OverUnits { .. }))));
 }

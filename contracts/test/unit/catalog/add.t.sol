@@ -17,12 +17,12 @@ contract AddTest {
 
     function _add(string memory name) private returns (uint32) {
         vm.prank(governor);
-        return catalog.add(name, "GPU-ms", 3_600_000, 1_000);
+        return catalog.add(name, "GPU-ms", 3_600_000, 1000);
     }
 
     function test_RevertWhen_NotTheOwner() external {
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, address(this)));
-        catalog.add("gpu.h200", "GPU-ms", 3_600_000, 1_000);
+        catalog.add("gpu.h200", "GPU-ms", 3_600_000, 1000);
     }
 
     function test_RevertWhen_SomethingIsMissing() external {
@@ -46,7 +46,7 @@ contract AddTest {
 
     function test_WhenNew() external {
         vm.expectEmit(address(catalog));
-        emit IResourceCatalog.ResourceAdded(1, "gpu.h200", "GPU-ms", 3_600_000, 1_000);
+        emit IResourceCatalog.ResourceAdded(1, "gpu.h200", "GPU-ms", 3_600_000, 1000);
         vm.assertEq(_add("gpu.h200"), 1, "first");
         vm.assertEq(_add("memory"), 2, "second");
         ResourceClass[] memory all = catalog.classes();
@@ -58,7 +58,7 @@ contract AddTest {
         vm.assertEq(c.name, "gpu.h200", "name");
         vm.assertEq(c.unit, "GPU-ms", "unit");
         vm.assertEq(c.scale, 3_600_000, "scale");
-        vm.assertEq(c.scuWeight, 1_000, "weight");
+        vm.assertEq(c.scuWeight, 1000, "weight");
     }
 
     function test_RevertWhen_Unknown() external {

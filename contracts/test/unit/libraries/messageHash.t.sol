@@ -39,11 +39,9 @@ contract MessageHashTest {
     }
 
     function testFuzz_Usage(Usage calldata m) external view {
-        bytes32 typeHash = keccak256(
-            "Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel)"
-        );
-        bytes32 hash =
-            keccak256(abi.encode(typeHash, m.gpuMs, m.cpuMs, m.memoryMibS, m.bytesIn, m.bytesOut, m.fuel));
+        bytes32 typeHash =
+            keccak256("Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel)");
+        bytes32 hash = keccak256(abi.encode(typeHash, m.gpuMs, m.cpuMs, m.memoryMibS, m.bytesIn, m.bytesOut, m.fuel));
         vm.assertEq(messages.hashUsage(m), hash, "usage");
     }
 
@@ -51,9 +49,7 @@ contract MessageHashTest {
         bytes32 typeHash = keccak256(
             "Receipt(bytes32 job,address provider,uint64 sequence,bytes32 usage,uint64 amount,bytes32 result,uint64 at)"
         );
-        bytes32 hash = keccak256(
-            abi.encode(typeHash, m.job, m.provider, m.sequence, m.usage, m.amount, m.result, m.at)
-        );
+        bytes32 hash = keccak256(abi.encode(typeHash, m.job, m.provider, m.sequence, m.usage, m.amount, m.result, m.at));
         vm.assertEq(messages.hashReceipt(m), hash, "receipt");
     }
 
@@ -61,9 +57,8 @@ contract MessageHashTest {
         bytes32 typeHash = keccak256(
             "Offer(address provider,uint32 resource,uint64 price,uint64 capacity,bytes32 terms,uint64 expiry,uint256 salt)"
         );
-        bytes32 hash = keccak256(
-            abi.encode(typeHash, m.provider, m.resource, m.price, m.capacity, m.terms, m.expiry, m.salt)
-        );
+        bytes32 hash =
+            keccak256(abi.encode(typeHash, m.provider, m.resource, m.price, m.capacity, m.terms, m.expiry, m.salt));
         vm.assertEq(messages.hashOffer(m), hash, "offer");
     }
 

@@ -25,12 +25,8 @@ contract ClaimTest is SettlementFixture {
     }
 
     function _itemOf(uint32 number, Leaf[] memory all, uint256 index) private pure returns (ClaimItem memory) {
-        return ClaimItem({
-            batch: number,
-            amount: all[index].amount,
-            index: uint32(index),
-            proof: all.nodes().proof(index)
-        });
+        return
+            ClaimItem({batch: number, amount: all[index].amount, index: uint32(index), proof: all.nodes().proof(index)});
     }
 
     function _one(ClaimItem memory item) private pure returns (ClaimItem[] memory items) {

@@ -109,9 +109,7 @@ contract CollectTest is SettlementFixture {
 
     function test_RevertWhen_AboveTheDeposit() external {
         bytes memory item = _total(DEPOSIT + 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(ISettlement.TotalAboveDeposit.selector, channelId, DEPOSIT + 1, DEPOSIT)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.TotalAboveDeposit.selector, channelId, DEPOSIT + 1, DEPOSIT));
         _send(item);
     }
 

@@ -93,7 +93,7 @@ contract CommitTest is SettlementFixture {
 
     function test_TheFeeIsCountedOnceFinal() external {
         _collect(10_000);
-        _send(9_900, 0);
+        _send(9900, 0);
         _skip(W);
         _collect(10_001);
         vm.assertEq(settlement.fees(), 100, "fees");

@@ -97,11 +97,11 @@ contract DistributeTest is SettlementFixture {
     function test_RevertWhen_TheRootSumsMoreThanCommitted() external {
         _skip(W);
         _collect(200);
-        Leaf[] memory rich = _leaves(ann, 1_000);
+        Leaf[] memory rich = _leaves(ann, 1000);
         vm.prank(keeper);
         settlement.commit(rich.nodes().root().hash, 99, 0, 0, 0, 0);
         _skip(W);
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.LeavesMismatch.selector, rich.nodes().root().hash, 1_000));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.LeavesMismatch.selector, rich.nodes().root().hash, 1000));
         _send(2, rich.pack());
     }
 

@@ -23,9 +23,8 @@ contract OpenWithPermitTest is SettlementFixture {
     }
 
     function _permit(uint256 key, uint64 amount) private view returns (uint8, bytes32, bytes32) {
-        bytes32 hash = keccak256(
-            abi.encode(PERMIT, client, address(settlement), amount, token.nonces(client), block.timestamp)
-        );
+        bytes32 hash =
+            keccak256(abi.encode(PERMIT, client, address(settlement), amount, token.nonces(client), block.timestamp));
         return vm.sign(key, Signing.digest(token.DOMAIN_SEPARATOR(), hash));
     }
 

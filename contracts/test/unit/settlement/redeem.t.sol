@@ -49,9 +49,7 @@ contract RedeemTest is SettlementFixture {
 
     function test_RevertWhen_TheTotalIsWrong() external {
         bytes memory item = _direct(DEPOSIT + 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(ISettlement.TotalAboveDeposit.selector, channelId, DEPOSIT + 1, DEPOSIT)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.TotalAboveDeposit.selector, channelId, DEPOSIT + 1, DEPOSIT));
         _send(item);
         item = _direct(CAPA);
         _send(item);
@@ -83,7 +81,7 @@ contract RedeemTest is SettlementFixture {
         second = first + 1 + second % (DEPOSIT - first);
         _send(bytes.concat(_direct(first), _direct(second)));
         vm.assertEq(_earned() + settlement.fees(), second, "paid and fee are the rise");
-        uint256 least = (uint256(second) * FEE_BPS + 9_999) / 10_000;
+        uint256 least = (uint256(second) * FEE_BPS + 9999) / 10_000;
         vm.assertLe(least, settlement.fees(), "each voucher rounds up");
         vm.assertLe(settlement.fees(), least + 1, "by one nano at most");
         vm.assertEq(_channel().settled, second, "settled");

@@ -34,9 +34,7 @@ contract AuthorizationTest is TokenFixture {
 
     function _refuses(uint256 afterTime, uint256 beforeTime) private {
         _authorize(ANN_KEY, TRANSFER, afterTime, beforeTime);
-        vm.expectRevert(
-            abi.encodeWithSelector(ERC3009.ERC3009InvalidAuthorizationTime.selector, afterTime, beforeTime)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ERC3009.ERC3009InvalidAuthorizationTime.selector, afterTime, beforeTime));
         _transfer(afterTime, beforeTime);
     }
 

@@ -7,9 +7,9 @@ import {vm} from "../../utils/Vm.sol";
 
 contract BurnTest is TokenFixture {
     function test_RevertWhen_TooLow() external {
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1_000, 1_001));
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1000, 1001));
         vm.prank(ann);
-        token.burn(1_001);
+        token.burn(1001);
         vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, bob, 0, 1));
         vm.prank(bob);
         token.burnFrom(ann, 1);

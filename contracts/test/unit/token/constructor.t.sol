@@ -40,9 +40,7 @@ contract ConstructorTest is TokenFixture {
             token.DOMAIN_SEPARATOR(),
             keccak256(
                 abi.encode(
-                    keccak256(
-                        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-                    ),
+                    keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
                     keccak256(bytes(name)),
                     keccak256(bytes(version)),
                     chain,

@@ -22,18 +22,18 @@ contract DelegateTest is TokenFixture {
         emit IVotes.DelegateChanged(ann, address(0), bob);
         _delegate(ann, bob);
         vm.assertEq(token.delegates(ann), bob, "delegate");
-        vm.assertEq(token.getVotes(bob), 1_000, "votes");
-        vm.assertEq(token.balanceOf(ann), 1_000, "balance");
+        vm.assertEq(token.getVotes(bob), 1000, "votes");
+        vm.assertEq(token.balanceOf(ann), 1000, "balance");
         _delegate(ann, stranger);
         vm.assertEq(token.getVotes(bob), 0, "votes moved away");
-        vm.assertEq(token.getVotes(stranger), 1_000, "votes moved");
+        vm.assertEq(token.getVotes(stranger), 1000, "votes moved");
     }
 
     function test_WhenBySignature() external {
         (uint8 v, bytes32 r, bytes32 s) = _sign(ANN_KEY, keccak256(abi.encode(DELEGATION, bob, 0, block.timestamp)));
         vm.prank(stranger);
         token.delegateBySig(bob, 0, block.timestamp, v, r, s);
-        vm.assertEq(token.getVotes(bob), 1_000, "votes");
+        vm.assertEq(token.getVotes(bob), 1000, "votes");
     }
 
     function test_WhenTokensMove() external {
@@ -59,9 +59,9 @@ contract DelegateTest is TokenFixture {
         vm.prank(ann);
         token.burn(400);
         vm.warp(first + 200);
-        vm.assertEq(token.getPastVotes(ann, first + 99), 1_000, "before");
+        vm.assertEq(token.getPastVotes(ann, first + 99), 1000, "before");
         vm.assertEq(token.getPastVotes(ann, first + 100), 600, "after");
-        vm.assertEq(token.getPastTotalSupply(first + 99), 1_000, "supply before");
+        vm.assertEq(token.getPastTotalSupply(first + 99), 1000, "supply before");
         vm.assertEq(token.getPastTotalSupply(first + 100), 600, "supply after");
     }
 }

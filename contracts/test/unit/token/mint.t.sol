@@ -14,16 +14,16 @@ contract MintTest is TokenFixture {
 
     function test_RevertWhen_TheCapIsExceeded() external {
         vm.startPrank(minter);
-        vm.expectRevert(abi.encodeWithSelector(IComputeToken.CapExceeded.selector, 1_000, CAP - 999, CAP));
+        vm.expectRevert(abi.encodeWithSelector(IComputeToken.CapExceeded.selector, 1000, CAP - 999, CAP));
         token.mint(bob, CAP - 999);
-        vm.expectRevert(abi.encodeWithSelector(IComputeToken.CapExceeded.selector, 1_000, type(uint256).max, CAP));
+        vm.expectRevert(abi.encodeWithSelector(IComputeToken.CapExceeded.selector, 1000, type(uint256).max, CAP));
         token.mint(bob, type(uint256).max);
     }
 
     function test_WhenItFits() external {
         vm.prank(minter);
-        token.mint(bob, CAP - 1_000);
-        vm.assertEq(token.balanceOf(bob), CAP - 1_000, "minted");
+        token.mint(bob, CAP - 1000);
+        vm.assertEq(token.balanceOf(bob), CAP - 1000, "minted");
         vm.assertEq(token.totalSupply(), CAP, "supply");
     }
 }

@@ -9,11 +9,11 @@ import {vm} from "../../utils/Vm.sol";
 contract TransferTest is TokenFixture {
     function test_RevertWhen_TheBalanceIsTooLow() external {
         vm.startPrank(ann);
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1_000, 1_001));
-        token.transfer(bob, 1_001);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1000, 1001));
+        token.transfer(bob, 1001);
         // 2^64 more than the balance: must not be cut to 64 bits.
-        uint256 wide = 1_000 + (1 << 64);
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1_000, wide));
+        uint256 wide = 1000 + (1 << 64);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1000, wide));
         token.transfer(bob, wide);
     }
 
@@ -32,7 +32,7 @@ contract TransferTest is TokenFixture {
     }
 
     function testFuzz_Moves(uint256 amount, bool toSelf) external {
-        amount %= 1_001;
+        amount %= 1001;
         address to = toSelf ? ann : bob;
         vm.prank(ann);
         token.delegate(stranger);
@@ -40,9 +40,9 @@ contract TransferTest is TokenFixture {
         emit IERC20.Transfer(ann, to, amount);
         vm.prank(ann);
         token.transfer(to, amount);
-        vm.assertEq(token.balanceOf(ann), toSelf ? 1_000 : 1_000 - amount, "sender");
-        vm.assertEq(token.balanceOf(ann) + token.balanceOf(bob), 1_000, "sum");
-        vm.assertEq(token.totalSupply(), 1_000, "supply");
+        vm.assertEq(token.balanceOf(ann), toSelf ? 1000 : 1000 - amount, "sender");
+        vm.assertEq(token.balanceOf(ann) + token.balanceOf(bob), 1000, "sum");
+        vm.assertEq(token.totalSupply(), 1000, "supply");
         vm.assertEq(token.delegates(ann), stranger, "the sender's delegate");
         vm.assertEq(token.delegates(bob), address(0), "the receiver's delegate");
     }

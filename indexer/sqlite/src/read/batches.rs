@@ -159,7 +159,8 @@ fn unpack(key: &[u8]) -> Result<(i64, i64), Fault> {
 pub(crate) async fn wanted(conn: &mut SqliteConnection, keeper: Address) -> Result<Vec<Wanted>, Fault> {
     let keeper = keeper.as_slice();
     let records = select_batches!(
-        "WHERE b.keeper = $1 AND b.lines < 2 AND b.finality < 2 ORDER BY b.block, b.log_index LIMIT $2",
+        "INDEXED BY batches_without_lines WHERE b.keeper = $1 AND b.lines < 2 AND b.finality < 2
+         ORDER BY b.block, b.log_index LIMIT $2",
         keeper,
         WANTED,
     )

@@ -25,8 +25,7 @@ pub(crate) async fn candles(
         starts.start = first_of_newest(conn, &query, limit).await?.max(starts.start);
     }
     let fetched = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut found =
-        count::range(conn, query.resource, query.interval, query.scope, starts, fetched).await?;
+    let mut found = count::range(conn, query.resource, query.interval, query.scope, starts, fetched).await?;
     let next_start = found.get(limit).map(|(start, _)| *start);
     found.truncate(limit);
     Ok(CandleRows {
@@ -62,11 +61,13 @@ async fn settled_before(conn: &mut SqliteConnection, scheme: &Scheme) -> Result<
     let pending =
         sqlx::query!(r#"SELECT min(committed_at) AS "at: i64" FROM batches WHERE finality = 0"#).fetch_one(&mut *conn);
     let pending = pending.await?.at;
-    let missing =
-        sqlx::query!(r#"SELECT min(committed_at) AS "at: i64" FROM batches WHERE lines < 2 AND finality < 2"#)
-            .fetch_one(&mut *conn)
-            .await?
-            .at;
+    let missing = sqlx::query!(
+        r#"SELECT min(committed_at) AS "at: i64" FROM batches INDEXED BY batches_without_lines
+               WHERE lines < 2 AND finality < 2"#
+    )
+    .fetch_one(&mut *conn)
+    .await?
+    .at;
     let open = pending.into_iter().chain(missing).map(to_u64).min().unwrap_or(now);
     Ok(open.min(now).saturating_sub(scheme.lateness))
 }

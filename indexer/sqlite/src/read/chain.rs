@@ -28,13 +28,10 @@ pub(crate) async fn recent(conn: &mut SqliteConnection) -> Result<Vec<Block>, Fa
 
 /// What happened after `after`, oldest first.
 pub(crate) async fn changes(conn: &mut SqliteConnection, after: i64, limit: u32) -> Result<Vec<Change>, Fault> {
-    let rows = sqlx::query!(
-        "SELECT id, kind, keeper, number FROM changes WHERE id > $1 ORDER BY id LIMIT $2",
-        after,
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        sqlx::query!("SELECT id, kind, keeper, number FROM changes WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
+            .fetch_all(conn)
+            .await?;
     rows.into_iter()
         .map(|row| {
             Ok(Change {

@@ -22,9 +22,10 @@ pub(crate) async fn providers(conn: &mut SqliteConnection, position: &Position) 
     let fetched = i64::from(limit) + 1;
     let rows = sqlx::query!(
         r#"SELECT provider AS "provider!: Vec<u8>" FROM (
-               SELECT provider FROM provider_records WHERE provider > $1
-               UNION SELECT provider FROM totals WHERE provider > $1)
-           ORDER BY provider LIMIT $2"#,
+               SELECT DISTINCT provider FROM provider_records WHERE provider > $1 ORDER BY provider LIMIT $2)
+           UNION SELECT provider FROM (
+               SELECT DISTINCT provider FROM totals WHERE provider > $1 ORDER BY provider LIMIT $2)
+           ORDER BY 1 LIMIT $2"#,
         after,
         fetched,
     )

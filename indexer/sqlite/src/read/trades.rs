@@ -19,9 +19,11 @@ macro_rules! select_trades {
     ($index:tt, $a:ident, $lead:tt) => {
         sqlx::query_as!(
             TradeRecord,
-            "SELECT t.key, t.line, t.counted, t.related, b.finality FROM trades t " + $index
+            "SELECT t.key, t.line, t.counted, t.related, b.finality FROM trades t "
+                + $index
                 + " CROSS JOIN batches b ON b.keeper = t.keeper AND b.number = t.number
-                   WHERE t.key < $1 AND " + $lead
+                   WHERE t.key < $1 AND "
+                + $lead
                 + " AND ($3 IS NULL OR t.resource = $3) AND ($4 IS NULL OR t.provider = $4)
                    AND ($5 IS NULL OR t.payer = $5) AND ($6 IS NULL OR t.job = $6)
                    ORDER BY t.key DESC LIMIT $2",

@@ -34,8 +34,17 @@ async fn dump(folder: &TempDir) -> String {
     let url = format!("sqlite://{}", folder.path().join("indexer.db").display());
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
     let tables = [
-        "batches", "blocks", "candles", "challenges", "files", "payments", "provider_records", "resources", "totals",
-        "trades", "worker_changes",
+        "batches",
+        "blocks",
+        "candles",
+        "challenges",
+        "files",
+        "payments",
+        "provider_records",
+        "resources",
+        "totals",
+        "trades",
+        "worker_changes",
     ];
     let mut text = String::new();
     for table in tables {
@@ -178,8 +187,8 @@ proptest! {
             let mut model = Model::new();
             play(&store, &mut model, &steps, true).await;
             let filter = history::filter(filter);
-            let mut expected: Vec<_> =
-                model.every_trade().into_iter().filter(|trade| matches(&filter, trade)).map(|trade| trade.key).collect();
+            let matching = model.every_trade().into_iter().filter(|trade| matches(&filter, trade));
+            let mut expected: Vec<_> = matching.map(|trade| trade.key).collect();
             expected.sort();
             expected.reverse();
             let mut found = Vec::new();
@@ -239,10 +248,9 @@ fn a_batch_is_proven_by_the_clock_of_the_chain_and_not_before() {
         store.apply(block, facts).await.unwrap();
         let (id, _) = model.missing().pop().unwrap();
         let finality = async || store.batch(id).await.unwrap().data.unwrap().finality;
-        for (passed, expected) in [
-            (history::CHALLENGE_PERIOD - 1, Finality::Pending),
-            (history::CHALLENGE_PERIOD, Finality::Proven),
-        ] {
+        for (passed, expected) in
+            [(history::CHALLENGE_PERIOD - 1, Finality::Pending), (history::CHALLENGE_PERIOD, Finality::Proven)]
+        {
             let mut later = block;
             later.number += passed;
             later.timestamp += passed;

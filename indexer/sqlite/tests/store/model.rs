@@ -87,11 +87,9 @@ impl Model {
                 worker: Address::repeat_byte(0x50 + worker),
                 added: *added,
             }),
-            Action::Pay { provider, amount } => Some(Fact::Paid {
-                provider: history::provider(*provider),
-                amount: Amount(*amount),
-                way: PaidBy::Claim,
-            }),
+            Action::Pay { provider, amount } => {
+                Some(Fact::Paid { provider: history::provider(*provider), amount: Amount(*amount), way: PaidBy::Claim })
+            }
         }
     }
 

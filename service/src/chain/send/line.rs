@@ -123,15 +123,25 @@ impl<S: TransactionStore> Line<S> {
     }
 
     /// Takes back the outcomes of transactions that the chain no longer holds, so that they are sent again.
-    async fn reopen(&mut self, count: u64) -> Result<(), SendError> {
-        for mut transaction in self.store.since(count).await.map_err(SendError::Store)? {
+    pub(super) async fn reopen(&mut self, count: u64) -> Result<(), SendError> {
+        let stored = self.store.since(count).await.map_err(SendError::Store)?;
+        let gap = stored.iter().all(|transaction| transaction.nonce != count);
+        for mut transaction in stored.into_iter().filter(|transaction| transaction.outcome.is_some()) {
             tracing::warn!(key = %transaction.key, nonce = transaction.nonce, "a settled transaction is gone");
             transaction.outcome = None;
             self.put(&transaction).await?;
         }
         // The block that held the newest of them need not come again.
         self.settled_at = 0;
-        Ok(())
+        if gap { self.fill(count).await } else { Ok(()) }
+    }
+
+    /// Uses a nonce that a stranger's transaction had used until it was undone: nothing after it could be mined.
+    async fn fill(&self, nonce: u64) -> Result<(), SendError> {
+        tracing::warn!(nonce, "a nonce below an open transaction is free: filling it with an empty transaction");
+        let head = self.chain.head(Tag::Latest).await?;
+        let key = format!("gap:{nonce}:{}", head.number);
+        self.prepare(&Intent { key, to: self.signer.address(), data: Bytes::new() }, nonce).await
     }
 
     /// Estimates the gas on a state that has seen everything settled. A revert is found here, before it costs.

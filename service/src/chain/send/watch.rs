@@ -28,13 +28,15 @@ struct Watch {
     answered_at: Instant,
     /// The block at which its nonce was first seen to be used, though none of its attempts was found.
     taken_at: Option<u64>,
+    /// When a nonce below its own was first seen to be free.
+    gap_at: Option<Instant>,
 }
 
 /// What one look found.
 enum Sight {
     /// Its end is known.
     Settled(Outcome),
-    /// It was signed for another nonce and has to queue again.
+    /// It has to queue again: its nonce has changed, or another has to come first.
     Moved,
     /// Nothing yet.
     Waiting,
@@ -44,7 +46,7 @@ impl<S: TransactionStore> Line<S> {
     /// Watches a stored transaction until it is settled or signed for another nonce, and stores how it ended.
     pub(super) async fn watch(&mut self, mut transaction: StoredTransaction) -> Result<(), SendError> {
         let now = Instant::now();
-        let mut watch = Watch { fresh: true, signed_at: now, answered_at: now, taken_at: None };
+        let mut watch = Watch { fresh: true, signed_at: now, answered_at: now, taken_at: None, gap_at: None };
         loop {
             match self.look(&mut transaction, &mut watch).await {
                 Ok(Sight::Settled(outcome)) => {
@@ -70,7 +72,7 @@ impl<S: TransactionStore> Line<S> {
     }
 
     /// Looks once: settled, waiting, or in need of something.
-    async fn look(&self, transaction: &mut StoredTransaction, watch: &mut Watch) -> Result<Sight, SendError> {
+    async fn look(&mut self, transaction: &mut StoredTransaction, watch: &mut Watch) -> Result<Sight, SendError> {
         if std::mem::take(&mut watch.fresh) {
             self.broadcast_newest(transaction).await?;
         }
@@ -81,10 +83,15 @@ impl<S: TransactionStore> Line<S> {
             let deep = depth >= self.config.confirmations.max(1);
             return Ok(if deep { Sight::Settled(outcome) } else { Sight::Waiting });
         }
-        if self.transaction_count().await? > transaction.nonce {
+        let count = self.transaction_count().await?;
+        if count > transaction.nonce {
             return self.nonce_is_taken(transaction, watch, &head).await;
         }
         watch.taken_at = None;
+        if count < transaction.nonce {
+            return self.nonce_is_early(watch, count).await;
+        }
+        watch.gap_at = None;
         self.keep_alive(transaction, watch, &head).await?;
         Ok(Sight::Waiting)
     }
@@ -136,6 +143,17 @@ impl<S: TransactionStore> Line<S> {
             return self.broadcast(&last).await;
         }
         Ok(())
+    }
+
+    /// A lower nonce is free, so a higher price would not help. Either the node is behind, or a reorganisation undid
+    /// what had settled. The latter lasts.
+    async fn nonce_is_early(&mut self, watch: &mut Watch, count: u64) -> Result<Sight, SendError> {
+        let since = watch.gap_at.get_or_insert_with(Instant::now);
+        if since.elapsed() < millis(self.config.bump_after_ms) {
+            return Ok(Sight::Waiting);
+        }
+        self.reopen(count).await?;
+        Ok(Sight::Moved)
     }
 
     /// The nonce is used, but by none of our attempts. Once that is buried, the intent is signed for a new nonce.

@@ -69,14 +69,6 @@ impl CudaExecutor {
         let compiler = compile::Compiler::new(facts.capability, config.confine_compiler)?;
         Ok(Self { config: config.clone(), facts, compiler, lease: Mutex::new(Lease::Open(context)) })
     }
-
-    /// The memory that a job may declare, in bytes.
-    fn memory(&self) -> u64 {
-        match self.config.max_memory {
-            0 => self.facts.memory / 10 * 9,
-            bytes => bytes,
-        }
-    }
 }
 
 impl Executor for CudaExecutor {
@@ -90,6 +82,13 @@ impl Executor for CudaExecutor {
 
     fn device(&self) -> Option<String> {
         Some(self.facts.name.clone())
+    }
+
+    fn memory(&self) -> u64 {
+        match self.config.max_memory {
+            0 => self.facts.memory / 10 * 9,
+            bytes => bytes,
+        }
     }
 
     fn execute(

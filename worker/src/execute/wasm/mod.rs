@@ -100,6 +100,10 @@ impl Executor for WasmExecutor {
         None
     }
 
+    fn memory(&self) -> u64 {
+        self.config.max_memory
+    }
+
     fn execute(
         &self,
         job: JobInput,

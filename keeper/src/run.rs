@@ -1,0 +1,235 @@
+//! The keeper as a program: bind, then run until shutdown.
+
+use crate::Engine;
+use crate::api::{self, Api};
+use crate::blobs::{BlobError, Blobs};
+use crate::config::Config;
+use crate::desk::{Desk, Terms};
+use crate::error::DeskError;
+use crate::onchain::{Onchain, Standing};
+use crate::publish::Publisher;
+use crate::settle::Settler;
+use crate::watch::Watch;
+use alloy::primitives::Address;
+use keeper_store::{Identity, Store, StoreError};
+use protocol::signature::{Domain, SigningKey};
+use service::chain::{Chain, ChainError, SendError, Sender};
+use service::health::Health;
+use service::keystore::{KeystoreError, read_key};
+use service::shutdown::Shutdown;
+use service::telemetry::{self, Metrics};
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How often time alone is looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// Why a keeper does not start, or stops. Retrying helps where the inner error says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeeperError {
+    /// The key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeystoreError),
+    /// The key file holds no private key.
+    #[error("the key file holds no secp256k1 private key: create one with `capa wallet new`")]
+    InvalidKey,
+    /// The data folder cannot be made.
+    #[error("the data folder {folder} cannot be used: {source}")]
+    Data {
+        /// Which.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process keeps this ledger. Two that sign for one ledger would promise more than there is.
+    #[error("the data folder {folder} is in use by another keeper: stop that one first")]
+    InUse {
+        /// Which.
+        folder: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain failed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The blobs failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Transactions cannot be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The books cannot be opened.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    /// The keeper has no bond.
+    #[error(
+        "keeper {keeper} is not active on chain ({standing:?}): post its bond with `capa keeper bond`, signed by this \
+         key, and start again"
+    )]
+    NotBonded {
+        /// The keeper.
+        keeper: Address,
+        /// Its standing.
+        standing: Standing,
+    },
+    /// Settlement settles in another token than the configured one.
+    #[error("Settlement uses token {found}, the configuration says {expected}: correct `token` or `settlement`")]
+    WrongToken {
+        /// The configured one.
+        expected: Address,
+        /// Settlement's.
+        found: Address,
+    },
+    /// A server failed.
+    #[error("a server failed: {0}")]
+    Serve(std::io::Error),
+    /// The ledger failed while the keeper ran.
+    #[error("the ledger failed, see the log; start the keeper again: it reads everything back")]
+    Broken,
+}
+
+/// A keeper that is bound to its addresses and has opened its books.
+pub struct Keeper {
+    /// Where the API listens.
+    pub api_addr: SocketAddr,
+    /// Where the admin port listens.
+    pub admin_addr: SocketAddr,
+    desk: Arc<Desk>,
+    publisher: Publisher,
+    settler: Settler,
+    watch: Watch,
+    api: TcpListener,
+    admin: TcpListener,
+    metrics: Metrics,
+    /// Held as long as the keeper lives.
+    lock: File,
+}
+
+impl Keeper {
+    /// Reads the key, the chain and the ledger, and binds both ports.
+    pub async fn bind(config: Config) -> Result<Self, KeeperError> {
+        let metrics = telemetry::init("capa-keeper", false);
+        let secret = read_key(&config.key)?;
+        let key = SigningKey::from_bytes(&secret).ok_or(KeeperError::InvalidKey)?;
+        let keeper = key.address();
+        let chain = Chain::connect(&config.chain).await?;
+        let onchain = Onchain::new(chain.clone(), config.settlement, config.registry, config.catalog);
+        let (heartbeat, challenge) = check_chain(&onchain, &config).await?;
+        let view = onchain.keeper(keeper, challenge).await?;
+        if !view.standing.is_live() {
+            return Err(KeeperError::NotBonded { keeper, standing: view.standing });
+        }
+        let lock = lock_data(&config.data)?;
+        let (store, blobs) = open_data(&config, keeper).await?;
+        let (api, api_addr) = listen(config.listen).await?;
+        let (admin, admin_addr) = listen(config.admin).await?;
+        let sender = Sender::new(chain.clone(), &secret, store.clone(), config.sender.clone()).await?;
+        let resources = onchain.resources().await?;
+        let catalog = config.catalog;
+        let terms = Terms { domain: Domain::new(chain.chain_id(), config.settlement), key, config };
+        let publisher = Publisher::new(keeper, store.clone());
+        // Watching starts before the books are read, so that no close falls between the two.
+        let desk = Desk::open(terms, store, blobs, onchain, view, resources).await?;
+        let desk = Arc::new(desk);
+        let watch = Watch::new(Arc::clone(&desk), catalog, view.block);
+        let settler = Settler::new(Arc::clone(&desk), sender, publisher.clone(), heartbeat, challenge);
+        tracing::info!(%keeper, %api_addr, %admin_addr, "keeper ready");
+        Ok(Self { api_addr, admin_addr, desk, publisher, settler, watch, api, admin, metrics, lock })
+    }
+
+    /// Serves until `shutdown`, or until the ledger fails.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), KeeperError> {
+        // A failure ends this keeper, not others that share the token in one process.
+        let stop = shutdown.child_token();
+        let _lock = self.lock;
+        let broken = self.desk.broken().clone();
+        let health = Health::new();
+        health.set("chain", Ok(()));
+        health.set("settlement", Err("has not looked at the chain yet".into()));
+        let api = Api { desk: Arc::clone(&self.desk), publisher: self.publisher, shutdown: stop.clone() };
+        let settling = tokio::spawn(self.settler.run(health.clone(), stop.clone()));
+        let watching = tokio::spawn(self.watch.run(health.clone(), stop.clone()));
+        let sweeping = tokio::spawn(sweep(Arc::clone(&self.desk), stop.clone()));
+        let serving = tokio::spawn(service::http::serve(self.api, api::router(api), stop.clone()));
+        let admin = tokio::spawn(service::health::serve_admin(self.admin, health, self.metrics, stop.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = broken.cancelled() => stop.cancel(),
+        }
+        let (served, administered) = (serving.await, admin.await);
+        for task in [settling, watching, sweeping] {
+            // A task that panicked has been logged by the runtime; the others have ended with the token.
+            let _ = task.await;
+        }
+        for result in [served, administered].into_iter().flatten() {
+            result.map_err(KeeperError::Serve)?;
+        }
+        if broken.is_cancelled() { Err(KeeperError::Broken) } else { Ok(()) }
+    }
+}
+
+/// The program: everything from a configuration to a clean end.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), KeeperError> {
+    Keeper::bind(config).await?.run(shutdown).await
+}
+
+async fn sweep(desk: Arc<Desk>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        // A refusal is logged where it arises; a failing ledger ends the keeper.
+        let _ = desk.sweep().await;
+    }
+}
+
+async fn check_chain(onchain: &Onchain, config: &Config) -> Result<(u64, u64), KeeperError> {
+    let found = onchain.token().await?;
+    if found != config.token {
+        return Err(KeeperError::WrongToken { expected: config.token, found });
+    }
+    Ok(onchain.heartbeat_and_challenge().await?)
+}
+
+/// Makes the data folder and takes it into use; the system gives it back when the process ends in any way.
+fn lock_data(folder: &Path) -> Result<File, KeeperError> {
+    let name = folder.display().to_string();
+    let unusable = |source| KeeperError::Data { folder: name.clone(), source };
+    std::fs::create_dir_all(folder).map_err(unusable)?;
+    let file = File::create(folder.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KeeperError::InUse { folder: name.clone() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+async fn open_data(config: &Config, keeper: Address) -> Result<(Engine, Blobs), KeeperError> {
+    let store = Engine::connect(&config.data.join("keeper.db")).await?;
+    let identity = Identity { chain_id: config.chain.chain_id, settlement: config.settlement, keeper };
+    store.claim(&identity).await?;
+    let blobs = Blobs::in_folder(&config.data.join("blobs"), config.max_blobs_total).await?;
+    Ok((store, blobs))
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), KeeperError> {
+    let failed = |source| KeeperError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
