@@ -129,7 +129,8 @@ fn trees() -> Result<Value, Box<dyn Error>> {
             (1..=count).map(|i| (Address::repeat_byte(i), Amount(u64::from(i) * 1_000_000_007))).collect();
         let leaves: Vec<_> = owners.iter().map(|(who, amount)| Node::earning(*who, *amount)).collect();
         let tree = Tree::build(leaves.clone())?;
-        let proofs: Vec<_> = (0..u32::from(count)).filter_map(|i| tree.proof(i)).map(|p| packed(&p.to_bytes())).collect();
+        let proofs: Vec<_> =
+            (0..u32::from(count)).filter_map(|i| tree.proof(i)).map(|p| packed(&p.to_bytes())).collect();
         trees.push(json!({
             "providers": owners.iter().map(|o| o.0).collect::<Vec<_>>(),
             "amounts": owners.iter().map(|o| o.1).collect::<Vec<_>>(),
@@ -161,8 +162,7 @@ fn batch() -> Result<Value, Box<dyn Error>> {
     let earnings = lines.iter().map(|l| (l.provider, l.amount)).collect::<BTreeMap<_, _>>();
     let keeper = Address::repeat_byte(0xee);
     let closed = close(keeper, Amount(15_300), 100, earnings, lines.clone())?;
-    let proofs: Vec<_> =
-        (0..5).filter_map(|i| closed.lines.proof(i)).map(|p| packed(&p.to_bytes())).collect();
+    let proofs: Vec<_> = (0..5).filter_map(|i| closed.lines.proof(i)).map(|p| packed(&p.to_bytes())).collect();
     Ok(json!({
         "keeper": keeper,
         "debits": Amount(15_300),

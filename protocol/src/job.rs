@@ -311,19 +311,13 @@ mod tests {
     fn round_trips_by_its_hash() {
         let bytes = envelope().to_bytes();
         assert_eq!(Envelope::from_bytes(&bytes, keccak256(&bytes)).unwrap(), envelope());
-        assert!(matches!(
-            Envelope::from_bytes(&bytes, keccak256("other")),
-            Err(EnvelopeError::WrongHash { .. })
-        ));
+        assert!(matches!(Envelope::from_bytes(&bytes, keccak256("other")), Err(EnvelopeError::WrongHash { .. })));
     }
 
     #[test]
     fn unknown_fields_are_refused() {
         let text = String::from_utf8(envelope().to_bytes()).unwrap().replacen('{', "{\"extra\":1,", 1);
-        assert!(matches!(
-            Envelope::from_bytes(text.as_bytes(), keccak256(&text)),
-            Err(EnvelopeError::Malformed(_))
-        ));
+        assert!(matches!(Envelope::from_bytes(text.as_bytes(), keccak256(&text)), Err(EnvelopeError::Malformed(_))));
     }
 
     #[test]

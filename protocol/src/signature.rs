@@ -224,10 +224,7 @@ mod tests {
     #[test]
     fn another_digest_is_another_signer() {
         let signature = key(1).sign(keccak256("a"));
-        assert!(matches!(
-            signature.verify(keccak256("b"), key(1).address()),
-            Err(SignatureError::WrongSigner { .. })
-        ));
+        assert!(matches!(signature.verify(keccak256("b"), key(1).address()), Err(SignatureError::WrongSigner { .. })));
     }
 
     #[test]

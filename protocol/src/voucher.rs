@@ -400,10 +400,7 @@ impl Account {
         }
         let expected = self.next(payment, fees)?;
         if voucher.latest.earned != expected.latest.earned {
-            return Err(VoucherError::WrongEarned {
-                expected: expected.latest.earned,
-                found: voucher.latest.earned,
-            });
+            return Err(VoucherError::WrongEarned { expected: expected.latest.earned, found: voucher.latest.earned });
         }
         if voucher.total < expected.total {
             return Err(VoucherError::TotalTooLow { least: expected.total, found: voucher.total });

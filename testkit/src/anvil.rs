@@ -93,8 +93,7 @@ impl Anvil {
 
     /// Moves the clock on by some seconds and mines a block there.
     pub async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
-        let _: serde_json::Value =
-            self.provider.raw_request("evm_increaseTime".into(), (U256::from(seconds),)).await?;
+        let _: serde_json::Value = self.provider.raw_request("evm_increaseTime".into(), (U256::from(seconds),)).await?;
         self.mine().await
     }
 

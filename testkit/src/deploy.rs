@@ -64,12 +64,7 @@ pub struct Stage {
 
 impl Default for Stage {
     fn default() -> Self {
-        Self {
-            periods: Periods::default(),
-            fee_bps: 100,
-            client: Amount(10_000 * NANO),
-            bond: Amount(1_000 * NANO),
-        }
+        Self { periods: Periods::default(), fee_bps: 100, client: Amount(10_000 * NANO), bond: Amount(1_000 * NANO) }
     }
 }
 
@@ -115,10 +110,7 @@ fn deployments(network: &Network, accounts: &Accounts, stage: &Stage) -> anyhow:
     let grant = |to: Address, amount: Amount| token::Grant { to, amount: amount.get() };
     let token = token::ComputeToken::constructorCall {
         minter_: owner,
-        initial: vec![
-            grant(accounts.client.address(), stage.client),
-            grant(accounts.keeper.address(), stage.bond),
-        ],
+        initial: vec![grant(accounts.client.address(), stage.client), grant(accounts.keeper.address(), stage.bond)],
     };
     let settlement = settlement::Settlement::constructorCall {
         token_: network.token,
@@ -148,8 +140,7 @@ fn deployments(network: &Network, accounts: &Accounts, stage: &Stage) -> anyhow:
 
 fn seeds(network: &Network, accounts: &Accounts, stage: &Stage) -> Vec<Call> {
     let call = |name, from: Address, to: Address, data: Vec<u8>| Call { name, from, to: Some(to), data: data.into() };
-    let (owner, keeper, provider) =
-        (accounts.owner.address(), accounts.keeper.address(), accounts.provider.address());
+    let (owner, keeper, provider) = (accounts.owner.address(), accounts.keeper.address(), accounts.provider.address());
     let mut calls: Vec<_> = RESOURCES
         .iter()
         .map(|(name, unit, scale, weight)| {
@@ -162,8 +153,7 @@ fn seeds(network: &Network, accounts: &Accounts, stage: &Stage) -> Vec<Call> {
             call("adding a resource", owner, network.catalog, add.abi_encode())
         })
         .collect();
-    let approve =
-        token::ComputeToken::approveCall { spender: network.settlement, value: U256::from(stage.bond.get()) };
+    let approve = token::ComputeToken::approveCall { spender: network.settlement, value: U256::from(stage.bond.get()) };
     calls.push(call("approving the bond", keeper, network.token, approve.abi_encode()));
     let bond = settlement::Settlement::bondCall { amount: stage.bond.get(), owner: accounts.keeper_owner.address() };
     calls.push(call("posting the bond", keeper, network.settlement, bond.abi_encode()));

@@ -137,9 +137,9 @@ impl RpcProxy {
         let state = Arc::new(Forward { target, client: reqwest::Client::new(), trap: trap.clone() });
         let router = Router::new().route("/", post(forward)).with_state(state);
         let until = stop.clone();
-        tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(until.cancelled_owned()).await
-        });
+        tokio::spawn(
+            async move { axum::serve(listener, router).with_graceful_shutdown(until.cancelled_owned()).await },
+        );
         Ok(Self { url, trap, stop })
     }
 

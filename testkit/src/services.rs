@@ -129,7 +129,11 @@ impl Running {
                 return Ok(());
             }
             if start.elapsed() > Duration::from_secs(60) {
-                bail!("the {} did not become ready within 60 s; its log is {}", self.service.name(), self.log.display());
+                bail!(
+                    "the {} did not become ready within 60 s; its log is {}",
+                    self.service.name(),
+                    self.log.display()
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -287,7 +287,7 @@ impl Connection {
             return Ok(());
         }
         match node.ledger.job(job).await? {
-            Some(row) if row.stage == JobStage::Delivered => self.give_up(&row, &refusal).await,
+            Some(row) if row.stage == JobStage::Delivered => self.give_up(&row, &refusal, false).await,
             _ => Ok(()),
         }
     }
@@ -300,20 +300,22 @@ impl Connection {
             return send(socket, &FromWorker::Failed { job, refusal }).await;
         };
         if row.stage == JobStage::Delivered {
-            self.give_up(&row, &refusal).await?;
+            self.give_up(&row, &refusal, true).await?;
         }
         Ok(())
     }
 
-    /// A delivered job that the keeper will not see paid any more; what is unpaid counts against its channel.
-    async fn give_up(&self, row: &JobRow, refusal: &Refusal) -> Result<(), ConnectError> {
+    /// A delivered job that will not be paid any more; what is unpaid counts against its channel. Unless the keeper
+    /// `knows`, it is told, so that it does not wait for another last receipt.
+    async fn give_up(&self, row: &JobRow, refusal: &Refusal, knows: bool) -> Result<(), ConnectError> {
         let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
         let billed = ledger.newest_receipt(job).await?.map_or(Amount::ZERO, |newest| newest.statement.amount);
         if row.paid >= billed {
             ledger.close_job(job).await?;
         } else {
             ledger.fail(job, None, refusal, now()).await?;
-            ledger.set_reported(job, true).await?;
+            ledger.set_reported(job, knows).await?;
+            self.link.changed(job);
         }
         Ok(())
     }
@@ -324,14 +326,16 @@ impl Connection {
         let ledger = &self.link.node.ledger;
         ledger.close_ended(keeper, Timestamp(now().get().saturating_sub(HOLD_SECONDS))).await?;
         for row in ledger.open_jobs(keeper).await? {
-            self.report_job(socket, &row).await?;
+            self.report_job(socket, row.assignment.job()).await?;
         }
         Ok(())
     }
 
-    async fn report_job(&mut self, socket: &mut Socket, row: &JobRow) -> Result<(), ConnectError> {
-        let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
+    async fn report_job(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
+        let ledger = &self.link.node.ledger;
         let receipts = ledger.receipts(job).await?;
+        // Read after the receipts: the last one is written together with the outputs that it has to be sent with.
+        let Some(row) = ledger.job(job).await? else { return Ok(()) };
         let billed = receipts.last().map_or(Amount::ZERO, |last| last.statement.amount);
         if row.stage == JobStage::Failed && row.reported && row.paid >= billed {
             ledger.close_job(job).await?;

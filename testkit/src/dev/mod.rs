@@ -1,9 +1,9 @@
 //! `capa-dev`: the whole system as processes, and the main job walked through it.
 
-pub mod town;
-pub mod watch;
-pub mod walk;
 pub mod report;
+pub mod town;
+pub mod walk;
+pub mod watch;
 
 use crate::layout::Tuning;
 use crate::tools;

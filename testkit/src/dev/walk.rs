@@ -75,12 +75,8 @@ pub async fn walk(town: &mut Town, kinds: &[Kind], mut timings: Timings, start: 
 }
 
 async fn open_session(town: &Town) -> anyhow::Result<Session> {
-    let config = ChainConfig {
-        endpoints: vec![town.layout.chain()?],
-        chain_id: CHAIN_ID,
-        timeout_ms: 5_000,
-        poll_ms: 200,
-    };
+    let config =
+        ChainConfig { endpoints: vec![town.layout.chain()?], chain_id: CHAIN_ID, timeout_ms: 5_000, poll_ms: 200 };
     let chain = Chain::connect(&config).await?;
     let accounts = &town.accounts;
     let (signer, keeper) = (accounts.session.address(), accounts.keeper.address());
@@ -191,10 +187,7 @@ async fn settle(session: &Session, numbers: &BTreeSet<BatchNumber>) -> anyhow::R
     for number in numbers {
         let committed = in_state(session, *number, &[BatchState::Committed, BatchState::Final]).await?;
         let report = batch_report(&committed)?;
-        eprintln!(
-            "  batch {number}: committed, root {}, {} lines, gas {}",
-            report.root, report.line_count, report.gas
-        );
+        eprintln!("  batch {number}: committed, root {}, {} lines, gas {}", report.root, report.line_count, report.gas);
         in_state(session, *number, &[BatchState::Final]).await?;
         eprintln!("  batch {number}: final, {} CAPA for earnings", report.sum.to_capa());
         reports.push(report);
@@ -258,8 +251,7 @@ async fn settled_balances(
 
 async fn channel(town: &Town, facts: &Facts) -> anyhow::Result<ChannelReport> {
     let accounts = &town.accounts;
-    let id =
-        ChannelId::of(accounts.client.address(), accounts.session.address(), accounts.keeper.address());
+    let id = ChannelId::of(accounts.client.address(), accounts.session.address(), accounts.keeper.address());
     let (deposit, spent) = facts.channel(id).await?;
     Ok(ChannelReport { deposit, spent })
 }

@@ -80,4 +80,3 @@ pub(crate) fn long_job(factor: u32) -> anyhow::Result<Prepared> {
     job.expected = None;
     Ok(job)
 }
-
