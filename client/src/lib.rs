@@ -11,14 +11,13 @@
 #![warn(missing_docs)]
 
 pub mod network;
-
 pub mod anchor;
-pub mod bond;
+pub mod wallet;
 pub mod channel;
-pub mod keeper;
-pub mod manifest;
 pub mod provider;
+pub mod bond;
 pub mod revert;
+pub mod manifest;
+pub mod keeper;
 pub mod session;
 pub mod verify;
-pub mod wallet;

@@ -11,15 +11,14 @@
 //!
 //! There is nothing to trust: two indexers of the same chain that reached the same keepers answer alike.
 
-pub mod apply;
 pub mod config;
-
+mod run;
+mod network;
+pub mod apply;
+mod lines;
 mod api;
 mod assets;
-mod lines;
-mod network;
 mod observe;
-mod run;
 
 pub use api::{graphql_schema, openapi};
 pub use config::Config;

@@ -11,22 +11,22 @@
 //! are read before the desk is locked. The keeper may be killed at any instant: everything is read back from the
 //! store and the chain.
 
-pub mod api;
-pub mod batch;
-pub mod blobs;
 pub mod config;
-pub mod desk;
-pub mod dispatch;
 pub mod error;
-pub mod intake;
-pub mod ledger;
-pub mod market;
-pub mod observe;
-pub mod onchain;
-pub mod publish;
 pub mod run;
+pub mod api;
+pub mod intake;
+pub mod market;
+pub mod dispatch;
+pub mod desk;
+pub mod ledger;
+pub mod batch;
 pub mod settle;
+pub mod publish;
+pub mod blobs;
+pub mod onchain;
 pub mod watch;
+pub mod observe;
 
 pub use config::Config;
 pub use run::{Keeper, KeeperError, run};

@@ -89,6 +89,8 @@ fn messages() -> Result<Value, Box<dyn Error>> {
         "usage": usage.hash(), "amount": statement.amount, "result": statement.result, "at": statement.at,
     });
     let debit = SignedVoucher::sign(voucher, &domain, &signer);
+    let direct = Voucher { keeper: offer.provider, batch: 0, ..voucher };
+    let redemption = SignedVoucher::sign(direct, &domain, &signer);
     Ok(json!({
         "domain": {
             "name": "Capa", "version": "1", "chainId": "51866",
@@ -105,10 +107,11 @@ fn messages() -> Result<Value, Box<dyn Error>> {
             entry("Acceptance", serde_json::to_value(acceptance)?, acceptance.hash()),
         ],
         "debit": format!("0x{}", hex::encode(debit.to_debit())),
-        "redemption": format!("0x{}", hex::encode(debit.to_redemption())),
+        "redemption": format!("0x{}", hex::encode(redemption.to_redemption())),
         "channel": {
             "payer": order.payer, "signer": signer.address(), "keeper": voucher.keeper,
             "id": ChannelId::of(order.payer, signer.address(), voucher.keeper),
+            "directId": ChannelId::of(order.payer, signer.address(), direct.keeper),
         },
     }))
 }

@@ -20,12 +20,12 @@ pub mod bindings;
 pub mod amount;
 pub mod signature;
 
-pub mod batch;
-pub mod job;
-pub mod order;
 pub mod provider;
-pub mod receipt;
 pub mod resource;
-pub mod tree;
+pub mod order;
+pub mod job;
+pub mod receipt;
 pub mod voucher;
+pub mod tree;
+pub mod batch;
 pub mod wire;

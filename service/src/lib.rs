@@ -6,10 +6,10 @@
 //! it as changes that have an inverse, and sending transactions that survive a restart.
 #![warn(missing_docs)]
 
-pub mod chain;
 pub mod config;
+pub mod keystore;
+pub mod telemetry;
+pub mod shutdown;
 pub mod health;
 pub mod http;
-pub mod keystore;
-pub mod shutdown;
-pub mod telemetry;
+pub mod chain;

@@ -3,13 +3,13 @@
 //! `capa-dev` (what `cargo xtask dev` runs) and the end-to-end tests are built from these parts. Nothing here is part
 //! of the product: keys are known to everyone, and the emulated GPU exists for tests only.
 
-pub mod accounts;
-pub mod anvil;
-pub mod deploy;
-pub mod dev;
-pub mod facts;
-pub mod layout;
-pub mod proxy;
-pub mod services;
 pub mod tools;
+pub mod anvil;
+pub mod accounts;
+pub mod deploy;
+pub mod layout;
+pub mod services;
+pub mod facts;
+pub mod proxy;
 pub mod world;
+pub mod dev;

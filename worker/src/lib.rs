@@ -9,25 +9,25 @@
 //! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, and if the keeper is wound
 //!    down recovers what it owes from the channels.
 
-pub mod accept;
 pub mod config;
-mod connect;
-mod credit;
-mod direct;
-pub mod execute;
-mod job;
-pub mod ledger;
-mod link;
-mod market;
-pub mod meter;
-mod node;
-mod observe;
-mod offer;
-mod outlet;
-mod prove;
 mod run;
 mod status;
+mod node;
+mod market;
+mod offer;
+mod outlet;
+mod link;
+mod connect;
+mod direct;
+mod job;
+pub mod execute;
+pub mod meter;
+pub mod accept;
+mod prove;
+mod credit;
+pub mod ledger;
 mod watch;
+mod observe;
 
 #[cfg(test)]
 mod fixture;

@@ -192,15 +192,22 @@ contract VectorsTest is SettlementFixture {
         vm.assertEq(placed.channel(id).spent, total, "collected");
     }
 
-    /// @dev An item of `redeem` is one of `collect` with the keeper after the payer.
-    function test_RedemptionLayout() external {
+    /// @dev So is the packed direct voucher redeemed: signed for batch 0, with the provider as its own keeper.
+    function test_PackedRedemption() external {
         _read("messages");
-        bytes memory debit = _bytes(".debit");
-        bytes memory expected = abi.encodePacked(_address(".channel.payer"), _address(".channel.keeper"));
-        for (uint256 i = 20; i < debit.length; ++i) {
-            expected = bytes.concat(expected, debit[i]);
-        }
-        vm.assertEq(keccak256(_bytes(".redemption")), keccak256(expected), "payer, keeper, rest");
+        address payer = _address(".channel.payer");
+        address provider = _address(".messages[5].message.latest.provider");
+        Settlement placed = _place(payer, _address(".channel.keeper"), _address(".channel.signer"));
+        vm.startPrank(client);
+        token.transfer(payer, DEPOSIT);
+        vm.startPrank(payer);
+        token.approve(address(placed), DEPOSIT);
+        placed.open(_address(".channel.signer"), provider, DEPOSIT);
+        vm.stopPrank();
+        placed.redeem(_bytes(".redemption"));
+        uint64 total = _u64(".messages[5].message.total");
+        vm.assertEq(placed.channel(_word(".channel.directId")).spent, total, "redeemed");
+        vm.assertEq(token.balanceOf(provider), total, "paid to the provider, with no fee set here");
     }
 
     /* TREES */
