@@ -171,3 +171,64 @@ pub enum ConfigCommand {
     /// Print every setting and where it comes from
     Show,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// A field of a command that bears the name of a setting would take its place, of another type.
+    #[test]
+    fn no_command_hides_a_setting() {
+        let key = "0x00000000000000000000000000000000000000aa";
+        let job = format!("0x{}", "11".repeat(32));
+        let settings = [
+            ("--config", "c"),
+            ("--rpc", "http://127.0.0.1:1"),
+            ("--chain-id", "7"),
+            ("--network", "n"),
+            ("--keeper", "http://127.0.0.1:2"),
+            ("--indexer", "http://127.0.0.1:3"),
+            ("--wallet", "w"),
+            ("--session", "s"),
+            ("--password-file", "p"),
+            ("--state", "f"),
+        ];
+        Cli::command().debug_assert();
+        for command in [
+            "wallet new",
+            "wallet import -",
+            "wallet show",
+            &format!("wallet balance {key}"),
+            &format!("channel open 1 --with {key}"),
+            &format!("channel status --with {key}"),
+            "channel close",
+            "channel withdraw",
+            "job submit x --kind wasm --max-total 1 --max-price 1 --max-units 1 --resource r --watch --out o",
+            "job watch",
+            "job list",
+            &format!("job show {job}"),
+            &format!("job result {job} --out o"),
+            &format!("job cancel {job}"),
+            "market resources",
+            "market book 1",
+            "market offers",
+            "market candles 1 --pending",
+            "provider register --endpoint e",
+            "provider add-worker --worker-key k --worker-password-file p",
+            &format!("provider remove-worker {key}"),
+            &format!("provider consent {key} --worker-key k"),
+            "provider status",
+            &format!("keeper bond 1 --owner {key}"),
+            "keeper status",
+            "config show",
+            "completions bash",
+        ] {
+            let flags = settings.iter().flat_map(|(flag, value)| [*flag, *value]);
+            let line: Vec<_> = std::iter::once("capa").chain(command.split(' ')).chain(flags).collect();
+            let cli = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{command}: {error}"));
+            assert_eq!(cli.global.keeper.unwrap().as_str(), "http://127.0.0.1:2/", "{command}");
+            assert_eq!(cli.global.chain_id, Some(7), "{command}");
+        }
+    }
+}

@@ -9,6 +9,11 @@ use client::wallet::Receipt;
 use protocol::amount::Amount;
 use protocol::voucher::ChannelId;
 use serde_json::json;
+use service::chain::Tag;
+use std::time::{Duration, Instant};
+
+/// How long `open` waits for its block to be safe: enough for a local chain; on others a hint is printed instead.
+const SAFE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Verbs of `channel`.
 #[derive(Debug, clap::Subcommand)]
@@ -42,8 +47,8 @@ pub enum ChannelCommand {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct With {
     /// The keeper's address, or a provider's for a direct channel; else whoever answers at --keeper
-    #[arg(long = "with", value_name = "ADDRESS")]
-    pub keeper: Option<Address>,
+    #[arg(long, value_name = "ADDRESS")]
+    pub with: Option<Address>,
 }
 
 /// Runs a verb.
@@ -52,14 +57,14 @@ pub async fn run(command: ChannelCommand, context: &Context) -> Result<(), CliEr
         ChannelCommand::Open { amount, with } => open(context, amount, with).await,
         ChannelCommand::Status { with } => status(context, with).await,
         ChannelCommand::Close { with } => {
-            let keeper = context.channel_keeper(with.keeper).await?;
+            let keeper = context.channel_keeper(with.with).await?;
             let (_, signer) = context.parties()?;
             let question = format!("Closes the channel with {keeper}: no new debits, withdrawal after the thaw.");
             context.output.confirm(&question, context.settings.yes)?;
             report(context, "closed", &context.wallet().await?.close_channel(signer, keeper).await?)
         }
         ChannelCommand::Withdraw { with } => {
-            let keeper = context.channel_keeper(with.keeper).await?;
+            let keeper = context.channel_keeper(with.with).await?;
             let (_, signer) = context.parties()?;
             report(context, "withdrawn", &context.wallet().await?.withdraw_channel(signer, keeper).await?)
         }
@@ -67,16 +72,32 @@ pub async fn run(command: ChannelCommand, context: &Context) -> Result<(), CliEr
 }
 
 async fn open(context: &Context, amount: Amount, with: With) -> Result<(), CliError> {
-    let keeper = context.channel_keeper(with.keeper).await?;
+    let keeper = context.channel_keeper(with.with).await?;
     let (_, signer) = context.parties()?;
     let question = format!("Deposits {} CAPA with {keeper}, to be spent by session key {signer}.", amount.to_capa());
     context.output.confirm(&question, context.settings.yes)?;
     let wallet = context.wallet().await?;
-    report(context, "opened", &wallet.open_channel(signer, keeper, amount).await?)
+    let receipt = wallet.open_channel(signer, keeper, amount).await?;
+    wait_until_safe(context, receipt.block).await?;
+    report(context, "opened", &receipt)
+}
+
+/// A keeper counts a deposit from the chain's safe head, so an order before that would be refused.
+async fn wait_until_safe(context: &Context, block: u64) -> Result<(), CliError> {
+    let chain = context.chain(&context.network()?).await?;
+    let start = Instant::now();
+    while chain.head(Tag::Safe).await?.number < block {
+        if start.elapsed() > SAFE_PATIENCE {
+            context.output.note("the deposit counts once its block is safe; orders are refused until then");
+            return Ok(());
+        }
+        tokio::time::sleep(chain.poll()).await;
+    }
+    Ok(())
 }
 
 async fn status(context: &Context, with: With) -> Result<(), CliError> {
-    let keeper = context.channel_keeper(with.keeper).await?;
+    let keeper = context.channel_keeper(with.with).await?;
     let (payer, signer) = context.parties()?;
     let (_, anchor) = context.anchor().await?;
     let id = ChannelId::of(payer, signer, keeper);

@@ -4,9 +4,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::table;
 use client::keeper::Keeper;
-use protocol::amount::Amount;
+use protocol::amount::{Amount, Quantity};
 use protocol::resource::{Resource, Unit};
-use protocol::wire::Level;
+use protocol::wire::OfferView;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -166,9 +166,11 @@ pub fn find<'a>(resources: &'a [Resource], name: &str) -> Result<&'a Resource, C
     })
 }
 
-/// The cheapest offers of a resource.
-pub async fn best_ask(keeper: &Keeper, resource: &Resource) -> Result<Option<Level>, CliError> {
-    Ok(keeper.book(resource.id).await?.asks.into_iter().next())
+/// The cheapest offer of a resource. A direct endpoint keeps no book, but it states its offers as a keeper does.
+pub async fn best_ask(keeper: &Keeper, resource: &Resource) -> Result<Option<OfferView>, CliError> {
+    let offers = keeper.offers().await?.into_iter();
+    let open = offers.filter(|resting| resting.offer.resource == resource.id && resting.remaining > Quantity::ZERO);
+    Ok(open.min_by_key(|resting| (resting.offer.price, std::cmp::Reverse(resting.remaining))))
 }
 
 /// What a price of the resource is for.

@@ -182,6 +182,15 @@ pub struct Call {
 }
 
 /// A port that was free a moment ago.
+///
+/// Taken from below the range in which the system numbers outgoing connections: one of those could otherwise have it
+/// before the service that it is meant for.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    for _ in 0..1_000 {
+        let port = rand::random_range(15_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port between 15000 and 32000 is free on this machine")
 }

@@ -74,14 +74,14 @@ async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Reso
     let ask = best_ask(keeper, &resource).await?;
     let max_price = match (submit.max_price, &ask) {
         (Some(price), _) => price,
-        (None, Some(ask)) => above(ask.price),
+        (None, Some(ask)) => above(ask.offer.price),
         (None, None) => {
             let name = &resource.name;
             let text = format!("nobody offers {name} right now: give --max-price to wait for an offer");
             return Err(CliError::Refused(text));
         }
     };
-    let offered = ask.map_or(Quantity(u64::MAX), |ask| ask.quantity);
+    let offered = ask.map_or(Quantity(u64::MAX), |ask| ask.remaining);
     let affordable = resource.affordable(submit.max_total, max_price);
     let max_units = submit.max_units.map_or_else(|| enough(job).min(affordable).min(offered), Quantity);
     if max_units == Quantity::ZERO {

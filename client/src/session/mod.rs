@@ -218,9 +218,9 @@ pub struct JobStatus {
 impl JobStatus {
     /// Whether nothing more will happen: the keeper says so and, of a job that is done, everything is paid.
     pub fn is_over(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| {
-            view.state.is_terminal() && (view.state != JobState::Done || self.is_settled(view.amount))
-        })
+        let over =
+            |view: &JobView| view.state.is_terminal() && (view.state != JobState::Done || self.is_settled(view.amount));
+        self.record.ended || self.view.as_ref().is_some_and(over)
     }
 
     /// A provider that is paid directly asks for no voucher for a last receipt that costs nothing more.

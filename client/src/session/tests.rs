@@ -482,4 +482,6 @@ fn a_job_is_over_once_everything_is_paid() {
         let running = JobStatus { view: Some(JobView { state: JobState::Running, ..view }), ..status };
         assert!(!running.is_over());
     }
+    let ended = JobStatus { view: None, record: JobRecord { ended: true, ..record() }, direct: false };
+    assert!(ended.is_over(), "a restarted session does not ask for ended jobs again");
 }

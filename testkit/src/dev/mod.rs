@@ -27,6 +27,9 @@ pub struct Options {
     /// Folder for the network's files; what is in it is replaced.
     #[arg(long)]
     pub folder: Option<PathBuf>,
+    /// Takes any free ports instead of the usual ones, so that several networks can start at once.
+    #[arg(long)]
+    pub free_ports: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -71,7 +74,7 @@ async fn network(options: &Options) -> anyhow::Result<()> {
     let mut timings = Timings::default();
     eprintln!("Capa on this machine");
     let mut town = tokio::select! {
-        town = Town::start(&folder, &tuning, &mut timings) => town?,
+        town = Town::start(&folder, options.free_ports, &tuning, &mut timings) => town?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let walked = tokio::select! {

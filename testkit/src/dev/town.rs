@@ -30,10 +30,16 @@ pub struct Town {
 
 impl Town {
     /// Starts everything in `folder`, whose earlier content is replaced.
-    pub async fn start(folder: &Path, tuning: &Tuning, timings: &mut Timings) -> anyhow::Result<Self> {
+    pub async fn start(
+        folder: &Path,
+        free_ports: bool,
+        tuning: &Tuning,
+        timings: &mut Timings,
+    ) -> anyhow::Result<Self> {
         let lock = lock(folder)?;
         let own = std::env::current_exe().context("finding this program")?;
-        let layout = Layout::new(folder.to_path_buf(), Ports::preferred()?);
+        let ports = if free_ports { Ports::free()? } else { Ports::preferred()? };
+        let layout = Layout::new(folder.to_path_buf(), ports);
         let accounts = Accounts::local();
 
         let start = Instant::now();

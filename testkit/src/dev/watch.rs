@@ -82,5 +82,8 @@ impl Lines {
         for bar in &self.bars {
             bar.abandon();
         }
+        if self.live {
+            eprintln!();
+        }
     }
 }

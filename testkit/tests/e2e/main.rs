@@ -6,3 +6,4 @@ mod history;
 mod paid;
 mod refusals;
 mod support;
+mod walk;
