@@ -31,9 +31,17 @@ fn domain() -> Domain {
     Domain::new(51866, Address::repeat_byte(0x5e))
 }
 
-/// One message of every kind, with struct hash, digest and a signature.
-fn messages() -> Result<Value, Box<dyn Error>> {
-    let (domain, signer) = (domain(), key(0x11)?);
+/// The messages of one job, which all the others refer to.
+struct Sample {
+    usage: Usage,
+    order: Order,
+    offer: Offer,
+    statement: Statement,
+    voucher: Voucher,
+    acceptance: Acceptance,
+}
+
+fn sample() -> Sample {
     let usage = Usage {
         gpu_ms: Quantity(1),
         cpu_ms: Quantity(2_500),
@@ -42,17 +50,7 @@ fn messages() -> Result<Value, Box<dyn Error>> {
         bytes_out: Quantity(5),
         fuel: Quantity(u64::MAX),
     };
-    let order = Order {
-        payer: Address::repeat_byte(0xa1),
-        resource: ResourceId(2),
-        max_price: Price(50_000_000),
-        max_units: Quantity(60_000),
-        max_total: Amount(1_000_000),
-        spec: keccak256("spec"),
-        terms: B256::ZERO,
-        expiry: Timestamp(2_000_000_000),
-        salt: U256::from(7),
-    };
+    let order = sample_order();
     let offer = Offer {
         provider: Address::repeat_byte(0xb2),
         resource: ResourceId(2),
@@ -80,6 +78,27 @@ fn messages() -> Result<Value, Box<dyn Error>> {
     };
     let acceptance =
         Acceptance { voucher: voucher.hash(), provider: offer.provider, batch: 9, owed: Amount(1_027_778) };
+    Sample { usage, order, offer, statement, voucher, acceptance }
+}
+
+fn sample_order() -> Order {
+    Order {
+        payer: Address::repeat_byte(0xa1),
+        resource: ResourceId(2),
+        max_price: Price(50_000_000),
+        max_units: Quantity(60_000),
+        max_total: Amount(1_000_000),
+        spec: keccak256("spec"),
+        terms: B256::ZERO,
+        expiry: Timestamp(2_000_000_000),
+        salt: U256::from(7),
+    }
+}
+
+/// One message of every kind, with struct hash, digest and a signature.
+fn messages() -> Result<Value, Box<dyn Error>> {
+    let (domain, signer) = (domain(), key(0x11)?);
+    let Sample { usage, order, offer, statement, voucher, acceptance } = sample();
     let entry = |kind: &str, message: Value, hash: B256| {
         let digest = domain.digest(hash);
         json!({ "type": kind, "message": message, "structHash": hash, "digest": digest, "signature": signer.sign(digest) })
@@ -91,6 +110,7 @@ fn messages() -> Result<Value, Box<dyn Error>> {
     let debit = SignedVoucher::sign(voucher, &domain, &signer);
     let direct = Voucher { keeper: offer.provider, batch: 0, ..voucher };
     let redemption = SignedVoucher::sign(direct, &domain, &signer);
+    let channel = |keeper| ChannelId::of(order.payer, signer.address(), keeper);
     Ok(json!({
         "domain": {
             "name": "Capa", "version": "1", "chainId": "51866",
@@ -106,12 +126,11 @@ fn messages() -> Result<Value, Box<dyn Error>> {
             entry("Voucher", serde_json::to_value(voucher)?, voucher.hash()),
             entry("Acceptance", serde_json::to_value(acceptance)?, acceptance.hash()),
         ],
-        "debit": format!("0x{}", hex::encode(debit.to_debit())),
-        "redemption": format!("0x{}", hex::encode(redemption.to_redemption())),
+        "debit": packed(&debit.to_debit()),
+        "redemption": packed(&redemption.to_redemption()),
         "channel": {
             "payer": order.payer, "signer": signer.address(), "keeper": voucher.keeper,
-            "id": ChannelId::of(order.payer, signer.address(), voucher.keeper),
-            "directId": ChannelId::of(order.payer, signer.address(), direct.keeper),
+            "id": channel(voucher.keeper), "directId": channel(direct.keeper),
         },
     }))
 }

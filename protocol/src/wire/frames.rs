@@ -1,0 +1,219 @@
+//! Frames of the two sockets, and what opens them.
+
+use super::{ChannelView, Info, JobView, Refusal};
+use crate::amount::{Amount, Price, Quantity};
+use crate::job::{Blob, Kind};
+use crate::order::{JobId, SignedOffer, SignedOrder};
+use crate::receipt::Receipt;
+use crate::resource::ResourceId;
+use crate::signature::Signature;
+use crate::voucher::{Accepted, ChannelId, SignedAcceptance, SignedVoucher};
+use alloy::primitives::{Address, B256, eip191_hash_message};
+use serde::{Deserialize, Serialize};
+
+/// What a worker can run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Capabilities {
+    /// Kinds of programs.
+    pub kinds: Vec<Kind>,
+    /// Resources it serves.
+    pub resources: Vec<ResourceId>,
+    /// Jobs at a time.
+    pub slots: u32,
+    /// Largest memory limit of a job, in bytes.
+    pub memory: Quantity,
+    /// Toolchains, such as `wasmtime-48` and `nvrtc-13.0`.
+    pub toolchains: Vec<String>,
+    /// Name of the device, where there is one.
+    pub device: Option<String>,
+}
+
+/// The digest that a worker or session key signs to open its socket (EIP-191, version 0x45).
+pub fn login_digest(keeper: Address, nonce: B256) -> B256 {
+    eip191_hash_message(format!("Log in to Capa\nkeeper: {keeper}\nnonce: {nonce}"))
+}
+
+/// Keeper to worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToWorker {
+    /// First frame: sign [`login_digest`] of this nonce.
+    Challenge {
+        /// Fresh for every socket.
+        nonce: B256,
+    },
+    /// The login was taken.
+    Welcome {
+        /// The keeper's terms.
+        info: Info,
+    },
+    /// An offer rests in the book.
+    OfferTaken {
+        /// Struct hash of the offer.
+        offer: B256,
+    },
+    /// An offer was refused.
+    OfferRefused {
+        /// Struct hash of the offer.
+        offer: B256,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Run this job.
+    Assign {
+        /// The client's order; the envelope is the blob named by its `spec`.
+        order: SignedOrder,
+        /// Session key's channel.
+        channel: ChannelId,
+        /// Price of the match.
+        price: Price,
+        /// Most that the provider may bill in all: what the order's total leaves after fees.
+        cap: Amount,
+    },
+    /// A receipt is paid: count it, and work on.
+    Accepted {
+        /// The job paid for.
+        job: JobId,
+        /// Voucher and acceptance.
+        accepted: Accepted,
+    },
+    /// A receipt was refused; the job is over unless the worker sends a right one.
+    ReceiptRefused {
+        /// The job.
+        job: JobId,
+        /// The receipt's sequence.
+        #[serde(with = "crate::amount::text")]
+        sequence: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Stop the job and send its last receipt for what was delivered.
+    Stop {
+        /// The job.
+        job: JobId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The terms changed, such as the batch being filled.
+    Info {
+        /// The new terms.
+        info: Info,
+    },
+}
+
+/// Worker to keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum FromWorker {
+    /// Answer to the challenge; the signer is the worker key.
+    Hello {
+        /// Whose worker this is.
+        provider: Address,
+        /// What it can run.
+        capabilities: Capabilities,
+        /// Jobs that it holds from before, still running or with receipts not yet accepted.
+        jobs: Vec<JobId>,
+        /// Over [`login_digest`].
+        signature: Signature,
+    },
+    /// Puts an offer into the book.
+    Offer {
+        /// The offer.
+        offer: SignedOffer,
+    },
+    /// Something was delivered. The same receipt may be sent again.
+    Receipt {
+        /// What and how much.
+        receipt: Receipt,
+        /// The outputs, with the last receipt; they are uploaded as blobs before it is sent.
+        outputs: Vec<Blob>,
+    },
+    /// The job ended without a result.
+    Failed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Keeper (or a worker's direct endpoint) to client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToClient {
+    /// First frame: sign [`login_digest`] of this nonce with the session key.
+    Challenge {
+        /// Fresh for every socket.
+        nonce: B256,
+    },
+    /// The login was taken.
+    Welcome {
+        /// The keeper's terms.
+        info: Info,
+        /// The channel's account.
+        channel: ChannelView,
+    },
+    /// A job of this channel changed.
+    Job {
+        /// As it stands now.
+        job: Box<JobView>,
+    },
+    /// A receipt that waits for a voucher. The same one is sent again after a reconnect.
+    Receipt {
+        /// The receipt.
+        receipt: Receipt,
+        /// Price of the match.
+        price: Price,
+        /// Worker key that signed it.
+        worker: Address,
+    },
+    /// A voucher is accepted and stored.
+    Accepted {
+        /// The job paid for.
+        job: JobId,
+        /// Struct hash of the voucher.
+        voucher: B256,
+        /// The keeper's promise; `None` in a direct channel, where the voucher alone is enough.
+        acceptance: Option<SignedAcceptance>,
+    },
+    /// A voucher was not taken.
+    Refused {
+        /// The job to be paid for.
+        job: JobId,
+        /// Struct hash of the voucher.
+        voucher: B256,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The terms changed, such as the batch being filled.
+    Info {
+        /// The new terms.
+        info: Info,
+    },
+}
+
+/// Client to keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum FromClient {
+    /// Answer to the challenge; the signer is the session key.
+    Hello {
+        /// Who funded the channel.
+        payer: Address,
+        /// Over [`login_digest`].
+        signature: Signature,
+    },
+    /// Pays for a receipt.
+    Voucher {
+        /// The job paid for.
+        job: JobId,
+        /// The voucher.
+        voucher: SignedVoucher,
+    },
+    /// Stops a job; what was delivered until then is billed.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+}
