@@ -1,5 +1,7 @@
 //! The command line as a shell sees it: texts, exit codes, files. Set `UPDATE_SNAPSHOTS=1` to rewrite the snapshots.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

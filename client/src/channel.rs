@@ -98,6 +98,7 @@ mod tests {
     use protocol::signature::SigningKey;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "an independent recovery is what the signature is checked against")]
     fn both_parities_expand_to_a_signature_of_the_same_key() {
         let key = SigningKey::from_bytes(&[5; 32]).unwrap();
         let mut seen = [false; 2];

@@ -1,5 +1,7 @@
 //! Channels, providers and bonds against the real contracts on a real node.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::{DynProvider, Provider};
 use alloy::sol_types::{SolCall, SolConstructor};

@@ -1,5 +1,7 @@
 //! The committed descriptions of the APIs are those that the program serves. `UPDATE_SNAPSHOTS=1` writes them anew.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 fn check(name: &str, current: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {

@@ -2,7 +2,8 @@
 
 use alloy::primitives::{B256, keccak256};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -34,6 +35,9 @@ pub enum BlobError {
     #[error("the blob storage failed: {0}")]
     Storage(#[source] object_store::Error),
 }
+
+/// A blob that is read while it is sent.
+pub type Pieces = BoxStream<'static, Result<Bytes, BlobError>>;
 
 /// The blobs of a keeper.
 #[derive(Debug, Clone)]
@@ -72,7 +76,11 @@ impl Blobs {
             self.stored.fetch_sub(length, Ordering::Relaxed);
             return Err(BlobError::Full { length, limit: self.limit });
         }
-        self.write(expected, bytes).await
+        let written = self.write(expected, bytes).await;
+        if written.is_err() {
+            self.stored.fetch_sub(length, Ordering::Relaxed);
+        }
+        written
     }
 
     /// Stores the keeper's own bytes. The limit does not hold for them: whoever fills it up must not stop settlement.
@@ -89,6 +97,15 @@ impl Blobs {
     pub async fn get(&self, hash: B256) -> Result<Option<Bytes>, BlobError> {
         match self.storage.get(&key(hash)).await {
             Ok(found) => Ok(Some(found.bytes().await.map_err(BlobError::Storage)?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(BlobError::Storage(error)),
+        }
+    }
+
+    /// The length of a blob and its bytes, piece by piece.
+    pub async fn open(&self, hash: B256) -> Result<Option<(u64, Pieces)>, BlobError> {
+        match self.storage.get(&key(hash)).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream().map_err(BlobError::Storage).boxed()))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(BlobError::Storage(error)),
         }

@@ -99,7 +99,7 @@ impl Default for BatchConfig {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MarketConfig {
-    /// How long a delivered job waits for its last voucher, in milliseconds.
+    /// How long a job waits for a voucher, and a stopped one for its worker, before it is ended, in milliseconds.
     pub pay_within_ms: u64,
     /// Most jobs of one channel that may wait or run at a time.
     pub open_jobs_per_channel: usize,

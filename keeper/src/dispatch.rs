@@ -134,7 +134,7 @@ impl Roster {
     }
 
     /// Number of connected workers.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.connected.len()
     }
 }
@@ -231,7 +231,7 @@ mod tests {
         for _ in 0..3 {
             roster.send(worker, ToWorker::Challenge { nonce: B256::ZERO });
         }
-        assert_eq!(roster.len(), 0);
+        assert_eq!(roster.count(), 0);
         assert!(inbox.try_recv().is_ok() && inbox.try_recv().is_ok());
         assert!(matches!(inbox.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
     }

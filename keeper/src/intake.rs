@@ -1,14 +1,17 @@
 //! What an offer or an order must be before it may rest in the book. Pure.
 
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::{Envelope, Kind};
+use protocol::job::{Blob, Envelope, Kind, MAX_BUFFERS};
 use protocol::order::{Offer, Order};
+use protocol::receipt::Statement;
 use protocol::resource::{Resource, ResourceId, Unit};
 use protocol::voucher::Fees;
 use protocol::wire::{Code, Refusal};
 
 /// Nano by which rounding up can raise a voucher above its share of the fees.
 const ROUNDING: u64 = 3;
+/// Seconds by which a worker's clock may be ahead of the keeper's.
+const AHEAD: u64 = 3_600;
 
 /// Finds a resource, or refuses.
 pub fn resource(resources: &[Resource], id: ResourceId) -> Result<&Resource, Refusal> {
@@ -35,6 +38,18 @@ pub fn order(order: &Order, now: Timestamp) -> Result<(), Refusal> {
     counted(order.max_units, "maxUnits")?;
     if order.max_total == Amount::ZERO || i64::try_from(order.max_total.get()).is_err() {
         return Err(Refusal::new(Code::TotalTooSmall, "maxTotal must be above zero and fit into 63 bits"));
+    }
+    Ok(())
+}
+
+/// Checks a receipt's figures that no order limits: its time becomes part of a usage line, and has to fit there.
+pub fn receipt(statement: &Statement, outputs: &[Blob], now: Timestamp) -> Result<(), Refusal> {
+    if statement.at.get() > now.get().saturating_add(AHEAD) {
+        let detail = format!("the receipt was measured at {}, it is {now}: set the worker's clock", statement.at);
+        return Err(Refusal::new(Code::BadReceipt, detail));
+    }
+    if outputs.len() > MAX_BUFFERS {
+        return Err(Refusal::new(Code::BadReceipt, format!("a job has at most {MAX_BUFFERS} outputs")));
     }
     Ok(())
 }
@@ -135,7 +150,7 @@ mod tests {
     use super::*;
     use alloy::primitives::{Address, B256, U256};
     use proptest::prelude::*;
-    use protocol::job::{Blob, Limits, OutputBuffer, Program, Verify};
+    use protocol::job::{Limits, OutputBuffer, Program, Verify};
     use protocol::voucher::{Account, Payment};
 
     const NOW: Timestamp = Timestamp(1_000);
@@ -151,6 +166,24 @@ mod tests {
             terms: B256::ZERO,
             expiry: NOW,
             salt: U256::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_receipt_from_the_far_future_or_with_countless_outputs_is_refused() {
+        let at = |at| Statement {
+            job: protocol::order::JobId(B256::ZERO),
+            provider: Address::ZERO,
+            sequence: 1,
+            usage: protocol::resource::Usage::default(),
+            amount: Amount(1),
+            result: B256::ZERO,
+            at: Timestamp(at),
+        };
+        let outputs = vec![Blob { hash: B256::ZERO, length: Quantity(1) }; MAX_BUFFERS + 1];
+        assert_eq!(receipt(&at(NOW.get() + AHEAD), &outputs[1..], NOW), Ok(()));
+        for (at, outputs) in [(at(NOW.get() + AHEAD + 1), &[][..]), (at(u64::MAX), &[]), (at(1), &outputs)] {
+            assert_eq!(receipt(&at, outputs, NOW).unwrap_err().code, Code::BadReceipt);
         }
     }
 

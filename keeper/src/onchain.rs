@@ -12,8 +12,13 @@ use protocol::bindings::{catalog, registry, settlement};
 use protocol::resource::{Resource, ResourceId, Unit};
 use protocol::voucher::{BatchNumber, ChannelId};
 use service::chain::{Chain, ChainError, Tag};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 type Result<T> = std::result::Result<T, ChainError>;
+
+/// Blocks in one question for logs.
+const LOG_BLOCKS: usize = 1_000;
 
 /// A keeper's standing, as the contract numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,21 +228,31 @@ impl Onchain {
         self.settlement.distributed(keeper, number).call().await.map_err(failed)
     }
 
-    /// Providers with an open challenge against a batch. Challenges are read from the first block that could hold
-    /// one; each is then asked for again, because it may have been answered.
-    pub async fn challenged(&self, keeper: Address, number: BatchNumber, since: u64) -> Result<Vec<Address>> {
+    /// Providers with an open challenge against a batch. Challenges are read from the blocks that may hold one; each is
+    /// then asked for again, because it may have been answered. Nodes bound the width of a question for logs, and an
+    /// answer that is late costs the bond, so the blocks are read in ranges that every node takes.
+    pub async fn challenged(
+        &self,
+        keeper: Address,
+        number: BatchNumber,
+        blocks: RangeInclusive<u64>,
+    ) -> Result<Vec<Address>> {
         let filter = Filter::new()
             .address(self.settlement())
             .event_signature(settlement::Challenged::SIGNATURE_HASH)
             .topic1(keeper.into_word())
-            .topic2(B256::left_padding_from(&number.to_be_bytes()))
-            .from_block(since);
-        let logs = self.chain.provider().get_logs(&filter).await?;
+            .topic2(B256::left_padding_from(&number.to_be_bytes()));
+        let mut challengers = BTreeSet::new();
+        for from in blocks.clone().step_by(LOG_BLOCKS) {
+            let to = from.saturating_add(LOG_BLOCKS as u64 - 1).min(*blocks.end());
+            let logs = self.chain.provider().get_logs(&filter.clone().from_block(from).to_block(to)).await?;
+            challengers
+                .extend(logs.iter().filter_map(|log| log.topics().get(3)).map(|topic| Address::from_word(*topic)));
+        }
         let mut open = Vec::new();
-        for log in logs {
-            let Some(provider) = log.topics().get(3).map(|topic| Address::from_word(*topic)) else { continue };
+        for provider in challengers {
             let challenge = self.settlement.challenged(keeper, number, provider).call().await.map_err(failed)?;
-            if challenge.deadline != 0 && !open.contains(&provider) {
+            if challenge.deadline != 0 {
                 open.push(provider);
             }
         }

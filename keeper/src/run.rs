@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// How often time alone is looked at.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -97,8 +98,8 @@ pub enum KeeperError {
     /// A server failed.
     #[error("a server failed: {0}")]
     Serve(std::io::Error),
-    /// The ledger failed while the keeper ran.
-    #[error("the ledger failed, see the log; start the keeper again: it reads everything back")]
+    /// The ledger or a task failed while the keeper ran.
+    #[error("the keeper failed, see the log; start it again: it reads everything back")]
     Broken,
 }
 
@@ -160,31 +161,42 @@ impl Keeper {
         let health = Health::new();
         health.set("chain", Ok(()));
         health.set("settlement", Err("has not looked at the chain yet".into()));
-        let api = Api { desk: Arc::clone(&self.desk), publisher: self.publisher, shutdown: stop.clone() };
-        let settling = tokio::spawn(self.settler.run(health.clone(), stop.clone()));
-        let watching = tokio::spawn(self.watch.run(health.clone(), stop.clone()));
-        let sweeping = tokio::spawn(sweep(Arc::clone(&self.desk), stop.clone()));
-        let serving = tokio::spawn(service::http::serve(self.api, api::router(api), stop.clone()));
-        let admin = tokio::spawn(service::health::serve_admin(self.admin, health, self.metrics, stop.clone()));
+        let api = Api::new(Arc::clone(&self.desk), self.publisher, stop.clone());
+        let settling = spawn(&stop, self.settler.run(health.clone(), stop.clone()));
+        let watching = spawn(&stop, self.watch.run(health.clone(), stop.clone()));
+        let sweeping = spawn(&stop, sweep(Arc::clone(&self.desk), stop.clone()));
+        let serving = spawn(&stop, service::http::serve(self.api, api::router(api), stop.clone()));
+        let admin = spawn(&stop, service::health::serve_admin(self.admin, health, self.metrics, stop.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             () = broken.cancelled() => stop.cancel(),
         }
         let (served, administered) = (serving.await, admin.await);
+        let mut failed = broken.is_cancelled();
         for task in [settling, watching, sweeping] {
-            // A task that panicked has been logged by the runtime; the others have ended with the token.
-            let _ = task.await;
+            failed |= task.await.is_err();
         }
-        for result in [served, administered].into_iter().flatten() {
-            result.map_err(KeeperError::Serve)?;
+        for served in [served, administered] {
+            failed |= served.is_err();
+            served.unwrap_or(Ok(())).map_err(KeeperError::Serve)?;
         }
-        if broken.is_cancelled() { Err(KeeperError::Broken) } else { Ok(()) }
+        if failed { Err(KeeperError::Broken) } else { Ok(()) }
     }
 }
 
 /// The program: everything from a configuration to a clean end.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), KeeperError> {
     Keeper::bind(config).await?.run(shutdown).await
+}
+
+/// Runs a part of the keeper that ends only with `stop`. One that ends by itself has failed, and stops all: a keeper
+/// that goes on without, say, its settlement loses its bond.
+fn spawn<T: Send + 'static>(stop: &Shutdown, part: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        let _guard = guard;
+        part.await
+    })
 }
 
 async fn sweep(desk: Arc<Desk>, shutdown: Shutdown) {
@@ -232,4 +244,18 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Keeper
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_stops_the_keeper() {
+        let stop = Shutdown::new();
+        let lasts = spawn(&stop, stop.clone().cancelled_owned());
+        let fails = spawn(&stop, async { assert!(std::hint::black_box(false), "a bug") });
+        assert!(fails.await.is_err());
+        lasts.await.unwrap();
+    }
 }

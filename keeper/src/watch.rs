@@ -13,6 +13,10 @@ use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often every open channel is read again. A log may have been missed, or have come while a channel was read; a
+/// close that is found this late is still days from its withdrawal.
+const RECHECK: Duration = Duration::from_secs(600);
+
 /// What follows the chain for the desk.
 pub struct Watch {
     desk: Arc<Desk>,
@@ -26,8 +30,22 @@ impl Watch {
         Self { desk, catalog, start }
     }
 
-    /// Follows until `shutdown`.
+    /// Watches until `shutdown`.
     pub async fn run(self, health: Health, shutdown: Shutdown) {
+        tokio::join!(self.follow(health, shutdown.clone()), self.recheck(shutdown));
+    }
+
+    async fn recheck(&self, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(RECHECK) => {}
+            }
+            self.read_again(&shutdown).await;
+        }
+    }
+
+    async fn follow(&self, health: Health, shutdown: Shutdown) {
         let addresses = vec![self.desk.onchain().settlement(), self.catalog];
         let chain = self.desk.onchain().chain().clone();
         let mut follow = Follow::new(chain.clone(), addresses.clone(), self.start, Vec::new());
@@ -39,7 +57,7 @@ impl Watch {
             health.set("chain", change.as_ref().map(|_| ()).map_err(ToString::to_string));
             match change {
                 Ok(Change::Applied { logs, .. }) => self.apply(&logs).await,
-                Ok(Change::Reverted { .. }) => self.read_again().await,
+                Ok(Change::Reverted { .. }) => self.read_again(&shutdown).await,
                 Err(error) if error.is_retryable() => {}
                 Err(error) => {
                     // Nothing here is derived from old blocks, so watching can begin anew at the head.
@@ -47,7 +65,7 @@ impl Watch {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     if let Ok(head) = chain.head(Tag::Latest).await {
                         follow = Follow::new(chain.clone(), addresses.clone(), head.number, Vec::new());
-                        self.read_again().await;
+                        self.read_again(&shutdown).await;
                     }
                 }
             }
@@ -71,8 +89,11 @@ impl Watch {
         }
     }
 
-    async fn read_again(&self) {
+    async fn read_again(&self, shutdown: &Shutdown) {
         for channel in self.desk.open_channels().await {
+            if shutdown.is_cancelled() {
+                return;
+            }
             let _ = self.desk.refresh_channel(channel).await;
         }
     }

@@ -1,5 +1,7 @@
 //! The committed golden vectors, read back: what forge and the web tests check is what this crate computes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 use alloy::primitives::B256;
 use protocol::batch::{Commitment, Lines};
 use protocol::signature::{Domain, Signature};

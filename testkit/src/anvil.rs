@@ -97,14 +97,11 @@ impl Anvil {
         self.mine().await
     }
 
-    async fn raw<P: serde::Serialize + Send + Sync + Clone + Unpin + std::fmt::Debug>(
+    async fn raw<P: alloy::rpc::json_rpc::RpcSend + 'static>(
         &self,
         method: &'static str,
         params: P,
-    ) -> anyhow::Result<()>
-    where
-        P: alloy::rpc::json_rpc::RpcSend + 'static,
-    {
+    ) -> anyhow::Result<()> {
         let _: serde_json::Value =
             self.provider.raw_request(method.into(), params).await.with_context(|| format!("{method} failed"))?;
         Ok(())

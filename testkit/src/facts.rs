@@ -109,6 +109,22 @@ impl Facts {
             .collect()
     }
 
+    /// By how much each redemption raised what a direct channel has spent.
+    pub async fn redemptions(&self, channel: ChannelId) -> anyhow::Result<Vec<Amount>> {
+        let filter = Filter::new()
+            .address(self.network.settlement)
+            .event_signature(settlement::Settlement::Redeemed::SIGNATURE_HASH)
+            .topic1(channel.0)
+            .from_block(0);
+        let logs = self.provider.get_logs(&filter).await?;
+        logs.iter()
+            .map(|log| {
+                let event = settlement::Settlement::Redeemed::decode_log(&log.inner)?;
+                Ok(Amount(event.amount).plus(Amount(event.fee))?)
+            })
+            .collect()
+    }
+
     /// Gas of a set of transactions.
     pub async fn gas(&self, transactions: impl IntoIterator<Item = TxHash>) -> anyhow::Result<Quantity> {
         let mut gas = 0;

@@ -118,6 +118,14 @@ pub enum AcceptanceError {
         /// The voucher's.
         found: Amount,
     },
+    /// It allocates more than the channel has ever spent, so the channel cannot stand for it.
+    #[error("the voucher allocates {earned} nano to the provider, more than its total of {total}")]
+    EarnedAboveTotal {
+        /// The voucher's total.
+        total: Amount,
+        /// What it allocates.
+        earned: Amount,
+    },
     /// The keeper promises less than it has accepted.
     #[error("the keeper owes {found} nano in this batch, its acceptances add up to {least}")]
     OwedTooLow {
@@ -160,6 +168,9 @@ pub fn check(accepted: &Accepted, facts: &Facts<'_>) -> Result<Amount, Acceptanc
         check_chain(accepted, facts)?;
     }
     let voucher = &accepted.voucher.voucher;
+    if voucher.latest.earned > voucher.total {
+        return Err(AcceptanceError::EarnedAboveTotal { total: voucher.total, earned: voucher.latest.earned });
+    }
     let increase = receipt.amount.minus(receipt.amount.min(facts.paid))?;
     let (least, found) = (facts.earned, voucher.latest.earned);
     let rise = found.minus(least).map_err(|_| AcceptanceError::EarnedTooLow { least, found })?;

@@ -2,13 +2,17 @@
 //!
 //! Reports are read from the ledger, so a new socket simply starts with everything that is not paid yet.
 
+mod frames;
+
 use crate::credit::{self, Incoming};
 use crate::ledger::{Assignment, JobRow, JobStage, LedgerError};
-use crate::link::{KeeperLink, LinkError};
+use crate::link::KeeperLink;
 use crate::node::{HOLD_SECONDS, now};
 use crate::observe;
 use crate::offer::Offers;
 use crate::outlet::Outlet;
+use alloy::primitives::Address;
+use frames::{ConnectError, Socket, next_frame, send};
 use futures::{SinkExt, StreamExt};
 use protocol::amount::{Amount, Price, Timestamp};
 use protocol::order::{JobId, SignedOrder};
@@ -17,13 +21,10 @@ use protocol::wire::{Code, FromWorker, Info, Refusal, ToWorker, login_digest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Longest wait for the socket, the challenge and the welcome.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,31 +39,6 @@ const SLOT_WAIT: Duration = Duration::from_secs(5);
 /// Acceptances that may wait to be counted.
 const QUEUE: usize = 1_024;
 
-/// Why the connection ended.
-#[derive(Debug, thiserror::Error)]
-enum ConnectError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the socket failed: {0}")]
-    Socket(#[from] Box<tokio_tungstenite::tungstenite::Error>),
-    #[error("the keeper closed the socket: {0}")]
-    Closed(String),
-    #[error("the keeper did not answer in time")]
-    Silent,
-    #[error("the keeper sent something else than the protocol asks for: {0}")]
-    Protocol(String),
-    #[error("this keeper works on another {0}: correct `keeper` in the configuration")]
-    Stranger(&'static str),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<tokio_tungstenite::tungstenite::Error> for ConnectError {
-    fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
-        Self::Socket(Box::new(error))
-    }
-}
-
 /// Keeps a socket to the keeper open until the shutdown.
 pub(crate) async fn run(link: Arc<KeeperLink>) {
     let node = link.node.clone();
@@ -75,12 +51,17 @@ pub(crate) async fn run(link: Arc<KeeperLink>) {
         tracing::warn!(resource = name, "the ResourceCatalog has no such resource: the offer is left out");
     }
     let (credits, incoming) = mpsc::channel(QUEUE);
-    let crediting = tokio::spawn(credit::run(link.clone(), incoming));
+    let mut crediting = tokio::spawn(credit::run(link.clone(), incoming));
     let mut connection = Connection { link: link.clone(), offers, credits, sent: HashMap::new() };
     let mut pause = BACKOFF.0;
     while !node.shutdown.is_cancelled() {
         let result = tokio::select! {
             result = connection.session(&mut pause) => result,
+            // Without it no payment would ever count again: the worker ends, and says so.
+            ended = &mut crediting => {
+                tracing::error!(?ended, "counting acceptances ended");
+                return;
+            }
             () = node.shutdown.cancelled() => break,
         };
         link.set_up(false);
@@ -145,7 +126,8 @@ impl Connection {
     async fn log_in(&self) -> Result<(Socket, Info), ConnectError> {
         let (link, node) = (&self.link, &self.link.node);
         let info = link.fetch_info().await?;
-        self.check_terms(&info)?;
+        let keeper = info.keeper;
+        self.check_terms(&info, keeper)?;
         let url = link.socket()?;
         let (mut socket, _) = connect_async_with_config(url.as_str(), None, true).await?;
         let nonce = match next_frame(&mut socket).await? {
@@ -162,15 +144,18 @@ impl Connection {
         send(&mut socket, &hello).await?;
         match next_frame(&mut socket).await? {
             ToWorker::Welcome { info } => {
-                self.check_terms(&info)?;
+                self.check_terms(&info, keeper)?;
                 Ok((socket, info))
             }
             other => Err(ConnectError::Protocol(format!("{other:?} instead of a welcome"))),
         }
     }
 
-    fn check_terms(&self, info: &Info) -> Result<(), ConnectError> {
+    fn check_terms(&self, info: &Info, keeper: Address) -> Result<(), ConnectError> {
         let node = &self.link.node;
+        if info.keeper != keeper {
+            return Err(ConnectError::Protocol("the terms of another keeper".into()));
+        }
         if info.chain_id.get() != node.domain.chain_id() {
             return Err(ConnectError::Stranger("chain"));
         }
@@ -204,6 +189,12 @@ impl Connection {
     }
 
     async fn handle(&mut self, socket: &mut Socket, frame: ToWorker) -> Result<(), ConnectError> {
+        if let Some(job) = governed(&frame)
+            && self.is_foreign(job).await?
+        {
+            let refusal = Refusal::new(Code::NodeFailed, "this worker has the job from somebody else");
+            return send(socket, &FromWorker::Failed { job, refusal }).await;
+        }
         match frame {
             ToWorker::Assign { order, channel, price, cap } => {
                 self.offers.matched(order.order.resource, order.order.max_units);
@@ -228,7 +219,7 @@ impl Connection {
                 observe::offer_refused(offer, &refusal);
             }
             ToWorker::Info { info } => {
-                self.check_terms(&info)?;
+                self.check_terms(&info, self.link.keeper().unwrap_or(info.keeper))?;
                 self.link.set_info(info);
             }
             ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => {
@@ -255,8 +246,10 @@ impl Connection {
         let assignment = Assignment { keeper, order, signer, channel, price, cap };
         let job = assignment.job();
         let Some(stop) = node.register(job) else { return Ok(()) };
-        if !node.ledger.add_job(&assignment, JobStage::Running, now()).await? {
+        let added = node.ledger.add_job(&assignment, JobStage::Running, now()).await;
+        if !matches!(added, Ok(true)) {
             node.unregister(job);
+            added?;
             node.ledger.set_reported(job, false).await?;
             self.sent.remove(&job);
             self.link.changed(job);
@@ -277,6 +270,12 @@ impl Connection {
             link.changed(job);
         });
         Ok(())
+    }
+
+    /// Whether a job is somebody else's: a direct client's, or another keeper's from before.
+    async fn is_foreign(&self, job: JobId) -> Result<bool, LedgerError> {
+        let row = self.link.node.ledger.job(job).await?;
+        Ok(row.is_some_and(|row| Some(row.assignment.keeper) != self.link.keeper()))
     }
 
     /// The keeper will not take a receipt. Only the newest one decides: older ones may merely have come twice.
@@ -333,9 +332,8 @@ impl Connection {
 
     async fn report_job(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
         let ledger = &self.link.node.ledger;
-        let receipts = ledger.receipts(job).await?;
-        // Read after the receipts: the last one is written together with the outputs that it has to be sent with.
-        let Some(row) = ledger.job(job).await? else { return Ok(()) };
+        // One read: how a job ended must not go out before its last receipt, nor that without its outputs.
+        let Some((row, receipts)) = ledger.job_and_receipts(job).await? else { return Ok(()) };
         let billed = receipts.last().map_or(Amount::ZERO, |last| last.statement.amount);
         if row.stage == JobStage::Failed && row.reported && row.paid >= billed {
             ledger.close_job(job).await?;
@@ -372,28 +370,15 @@ impl Connection {
     }
 }
 
+/// The job that a frame rules over. Acceptances rule over none: they are signed by the keeper of their job.
+fn governed(frame: &ToWorker) -> Option<JobId> {
+    match frame {
+        ToWorker::Assign { order, .. } => Some(order.order.id()),
+        ToWorker::ReceiptRefused { job, .. } | ToWorker::Stop { job, .. } => Some(*job),
+        _ => None,
+    }
+}
+
 fn job_of(row: &JobRow) -> JobId {
     row.assignment.job()
-}
-
-async fn send(socket: &mut Socket, frame: &FromWorker) -> Result<(), ConnectError> {
-    let text = serde_json::to_string(frame).map_err(|error| ConnectError::Protocol(error.to_string()))?;
-    Ok(socket.send(Message::text(text)).await?)
-}
-
-/// The next frame of the handshake.
-async fn next_frame(socket: &mut Socket) -> Result<ToWorker, ConnectError> {
-    loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                return serde_json::from_str(text.as_str()).map_err(|e| ConnectError::Protocol(e.to_string()));
-            }
-            Some(Ok(Message::Close(frame))) => {
-                return Err(ConnectError::Closed(frame.map(|frame| frame.reason.to_string()).unwrap_or_default()));
-            }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(error.into()),
-            None => return Err(ConnectError::Closed("without a reason".into())),
-        }
-    }
 }

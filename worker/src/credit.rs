@@ -6,14 +6,16 @@ use crate::link::KeeperLink;
 use crate::market::ReadError;
 use crate::observe;
 use crate::prove::{ProveError, proven_leaf};
+use alloy::primitives::Address;
 use protocol::amount::Amount;
 use protocol::order::JobId;
 use protocol::receipt::Receipt;
-use protocol::voucher::Accepted;
+use protocol::voucher::{Accepted, BatchNumber};
 use protocol::wire::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 /// How often an acceptance that the chain does not cover yet is looked at again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -50,32 +52,60 @@ impl CreditError {
     }
 }
 
+impl Incoming {
+    /// Acceptances of one payer and batch count in their order: what a channel has earned in a batch only rises.
+    const fn lane(&self) -> (Address, BatchNumber) {
+        (self.accepted.voucher.voucher.payer, self.accepted.voucher.voucher.batch)
+    }
+}
+
 /// Counts what comes in until the sender is gone.
-pub(crate) async fn run(link: Arc<KeeperLink>, mut incoming: mpsc::Receiver<Incoming>) {
+pub(crate) async fn run(link: Arc<KeeperLink>, incoming: mpsc::Receiver<Incoming>) {
+    let attempt = |item: Incoming, since: Instant| {
+        let link = link.clone();
+        async move { attempt(&link, item, since).await }
+    };
+    in_order(incoming, attempt).await;
+}
+
+/// Hands everything to `attempt`, each lane in its order. What it gives back is attempted again after a while, and
+/// holds up its lane alone.
+async fn in_order<F, A>(mut incoming: mpsc::Receiver<Incoming>, mut attempt: F)
+where
+    F: FnMut(Incoming, Instant) -> A,
+    A: Future<Output = Option<Incoming>>,
+{
     let mut waiting: Vec<(Incoming, Instant)> = Vec::new();
+    // It goes on while acceptances come in, so a busy keeper cannot put the second look off.
+    let mut retries = tokio::time::interval(RETRY);
+    retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let again = tokio::select! {
+        let due = tokio::select! {
             next = incoming.recv() => match next {
                 Some(item) => vec![(item, Instant::now())],
                 None => return,
             },
-            () = tokio::time::sleep(RETRY), if !waiting.is_empty() => std::mem::take(&mut waiting),
+            _ = retries.tick() => std::mem::take(&mut waiting),
         };
-        for (item, since) in again {
-            match credit(&link, &item).await {
-                Ok(()) => {}
-                Err(error) => {
-                    if let Some(rejection) = error.final_rejection() {
-                        reject(&link, &item, rejection);
-                    } else if since.elapsed() > GIVE_UP {
-                        observe::failing("acceptance", &error);
-                    } else {
-                        waiting.push((item, since));
-                    }
-                }
-            }
+        for (item, since) in due {
+            let is_behind = waiting.iter().any(|(other, _)| other.lane() == item.lane());
+            let left = if is_behind { Some(item) } else { attempt(item, since).await };
+            waiting.extend(left.map(|item| (item, since)));
         }
     }
+}
+
+/// Counts an acceptance; gives it back where a later look may be better.
+async fn attempt(link: &KeeperLink, item: Incoming, since: Instant) -> Option<Incoming> {
+    let error = credit(link, &item).await.err()?;
+    if let Some(rejection) = error.final_rejection() {
+        reject(link, &item, rejection);
+    } else if since.elapsed() > GIVE_UP {
+        observe::failing("acceptance", &error);
+    } else {
+        return Some(item);
+    }
+    None
 }
 
 fn reject(link: &KeeperLink, item: &Incoming, error: &AcceptanceError) {
@@ -150,4 +180,63 @@ async fn check_against_chain(
         proven,
     };
     Ok(check(&item.accepted, &facts)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use alloy::primitives::B256;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    /// An acceptance of job `salt`, for a voucher of `total`.
+    fn incoming(salt: u64, total: u64) -> Incoming {
+        let assignment = fixture::assignment(salt);
+        let receipt = fixture::receipt(&assignment, 1, 1, B256::ZERO);
+        let voucher = fixture::voucher(&assignment, &fixture::session_key(), &receipt, total);
+        Incoming { job: assignment.job(), accepted: fixture::accepted(voucher, total, &fixture::keeper_key()) }
+    }
+
+    /// Attempts the totals that come in, the first of them in vain for the first time; tells what was attempted.
+    fn counting(incoming: mpsc::Receiver<Incoming>) -> UnboundedReceiver<u64> {
+        let (told, attempts) = mpsc::unbounded_channel();
+        let mut in_vain = true;
+        tokio::spawn(in_order(incoming, move |item, _| {
+            told.send(item.accepted.voucher.voucher.total.get()).unwrap();
+            let left = std::mem::take(&mut in_vain).then_some(item);
+            async move { left }
+        }));
+        attempts
+    }
+
+    #[tokio::test]
+    async fn a_later_acceptance_does_not_overtake_one_that_waits() {
+        let (sender, incomings) = mpsc::channel(9);
+        let mut attempts = counting(incomings);
+        for (salt, total) in [(1, 100), (2, 200), (1, 300)] {
+            sender.send(incoming(salt, total)).await.unwrap();
+        }
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            order.push(attempts.recv().await.unwrap());
+        }
+        assert_eq!(order, [100, 100, 200, 300]);
+    }
+
+    #[tokio::test]
+    async fn a_busy_keeper_does_not_put_off_the_second_look() {
+        let (sender, incomings) = mpsc::channel(9);
+        let mut attempts = counting(incomings);
+        let started = Instant::now();
+        let mut tried = 0;
+        for total in 1.. {
+            assert!(started.elapsed() < RETRY * 6, "the first one was never looked at again");
+            sender.send(incoming(1, total)).await.unwrap();
+            tokio::time::sleep(RETRY / 5).await;
+            tried += std::iter::from_fn(|| attempts.try_recv().ok()).filter(|total| *total == 1).count();
+            if tried > 1 {
+                break;
+            }
+        }
+    }
 }

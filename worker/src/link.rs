@@ -24,6 +24,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// No keeper makes a worker bill more often than this.
 const LEAST_INTERVAL: Duration = Duration::from_millis(50);
+/// Nor more seldom: unpaid work is only noticed when it is billed.
+const MOST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A request to the keeper failed.
 #[derive(Debug, thiserror::Error)]
@@ -172,8 +174,7 @@ impl KeeperLink {
 
 impl Outlet for KeeperLink {
     fn interval(&self) -> Duration {
-        let said = lock(&self.info).as_ref().map(|info| Duration::from_millis(info.interval_ms.get()));
-        said.unwrap_or(DEFAULT_INTERVAL).max(LEAST_INTERVAL)
+        billing_interval(lock(&self.info).as_ref().map(|info| info.interval_ms))
     }
 
     fn is_up(&self) -> bool {
@@ -195,6 +196,11 @@ impl Outlet for KeeperLink {
     fn store(&self, bytes: Bytes) -> BoxFuture<'_, Result<Blob, BlobError>> {
         Box::pin(self.store_blob(bytes))
     }
+}
+
+/// The interval that the keeper says, within bounds.
+fn billing_interval(said: Option<Quantity>) -> Duration {
+    said.map_or(DEFAULT_INTERVAL, |ms| Duration::from_millis(ms.get())).clamp(LEAST_INTERVAL, MOST_INTERVAL)
 }
 
 /// A success, or what the keeper said instead.
@@ -220,5 +226,18 @@ fn blob_error(hash: B256, error: &LinkError) -> BlobError {
         LinkError::NotFound(_) => BlobError::Missing(hash),
         LinkError::Unreachable(reason) => BlobError::Unreachable(reason.clone()),
         LinkError::Refused(reason) | LinkError::Address(reason) => BlobError::Refused { hash, reason: reason.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_keeper_puts_billing_off() {
+        assert_eq!(billing_interval(None), DEFAULT_INTERVAL);
+        assert_eq!(billing_interval(Some(Quantity(0))), LEAST_INTERVAL);
+        assert_eq!(billing_interval(Some(Quantity(700))), Duration::from_millis(700));
+        assert_eq!(billing_interval(Some(Quantity(u64::MAX))), MOST_INTERVAL);
     }
 }

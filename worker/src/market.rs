@@ -215,10 +215,10 @@ impl Market {
         Ok(self.settlement.challenged(keeper, number, provider).call().await?.deadline.into())
     }
 
-    /// When the recovery from a keeper that is wound down ends.
-    pub(crate) async fn recovery_end(&self, keeper: Address) -> Result<u64, ReadError> {
+    /// When the recovery from a keeper ends; `None` for one that is not wound down.
+    pub(crate) async fn recovery_end(&self, keeper: Address) -> Result<Option<u64>, ReadError> {
         let wound_at = u64::from(self.settlement.keeper(keeper).call().await?.woundAt);
-        Ok(wound_at.saturating_add(self.periods.recovery))
+        Ok((wound_at != 0).then(|| wound_at.saturating_add(self.periods.recovery)))
     }
 
     /// What `recover` has paid a provider from a channel for a batch.

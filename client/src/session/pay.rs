@@ -72,9 +72,11 @@ impl<A: Anchor> Runner<A> {
         Ok(())
     }
 
-    /// A voucher without an answer comes before anything else, in the form of its job's newest receipt.
+    /// A voucher without an answer comes before anything else, in the form of its job's newest receipt. That of a job
+    /// that is no longer paid is not sent again, but remembered: the keeper may still take it.
     fn next(&mut self) -> Option<Next> {
-        let Some(signed) = self.state.in_flight.last().cloned() else {
+        let is_paid_on = |signed: &&Signed| self.state.jobs.get(&signed.job).is_some_and(|job| job.stopped.is_none());
+        let Some(signed) = self.state.in_flight.iter().rev().find(is_paid_on).cloned() else {
             return self.waiting.front().cloned().map(Next::New);
         };
         let newer = self.waiting.iter().find(|claimed| {
@@ -218,7 +220,6 @@ impl<A: Anchor> Runner<A> {
     async fn reject(&mut self, job: JobId, error: &ReceiptError, socket: &mut Socket) -> Result<(), Exit> {
         self.drop_waiting(job);
         let mut state = self.state.clone();
-        state.in_flight.retain(|signed| signed.job != job);
         if let Some(record) = state.jobs.get_mut(&job) {
             record.stopped.get_or_insert_with(|| error.to_string());
         }

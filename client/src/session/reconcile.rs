@@ -63,6 +63,17 @@ pub enum ReconcileError {
         /// What it accepted.
         ours: Amount,
     },
+    /// The keeper took a voucher after one that had replaced it. It could state any account with that.
+    #[error(
+        "the keeper took a voucher of {theirs} nano that a later one had replaced, up to {signed} nano: \
+         close this channel and open one with another keeper"
+    )]
+    Replaced {
+        /// The voucher's total.
+        theirs: Amount,
+        /// The highest total that we signed.
+        signed: Amount,
+    },
     /// A provider counts more than this state file knows of, and shows nothing that we signed.
     #[error(
         "the provider counts {theirs} nano, this session knows of {ours}: restore the session's state file, \
@@ -109,6 +120,10 @@ fn with_evidence(
     }
     if voucher.total <= state.account.total {
         return Err(ReconcileError::Behind { theirs: voucher.total, ours: state.account.total });
+    }
+    // Only a file that is older than the voucher does not know it; then there is nothing but the keeper's account.
+    if voucher.total <= state.signed {
+        return Err(ReconcileError::Replaced { theirs: voucher.total, signed: state.signed });
     }
     let follows = view.account.total == voucher.total
         && view.account.batch == voucher.batch

@@ -81,6 +81,7 @@ pub(super) struct Runner<A> {
     jobs: watch::Sender<Jobs>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is made and taken apart once per turn of the loop")]
 enum Wake {
     Stop,
     Command(Option<Command>),

@@ -331,6 +331,33 @@ async fn a_receipt_that_breaks_a_rule_stops_its_job() {
 }
 
 #[tokio::test]
+async fn a_voucher_of_a_job_that_is_stopped_still_counts_if_it_was_taken() {
+    let mut stage = Stage::new().await;
+    let session = stage.session().await;
+    let mut peer = stage.peer().await;
+    let (id, _) = session.submit(&job(), &terms()).await.unwrap();
+    let (other, _) = session.submit(&job(), &terms()).await.unwrap();
+    peer.receipt(receipt_of(id, 1, 100)).await;
+    let voucher = peer.voucher().await;
+    drop(peer);
+    let mut peer = stage.peer().await;
+    let inflated = Statement { amount: Amount(200_001), ..receipt_of(id, 2, 200) };
+    peer.receipt(inflated).await;
+    while peer.next().await != (FromClient::Cancel { job: id }) {
+        peer.refuse(id, &voucher.voucher, Code::Internal).await;
+    }
+    stage.count(&voucher);
+    drop(peer);
+    let mut peer = stage.peer().await;
+    peer.receipt(receipt_of(other, 1, 300)).await;
+    let next = peer.voucher().await.voucher;
+    assert_eq!(next.latest.earned, Amount(400_000), "it follows the voucher that was taken");
+    let stored = stage.stored();
+    assert_eq!(stored.jobs[&id].debited, voucher.voucher.total);
+    assert_eq!(stored.jobs[&other].stopped, None, "nothing was lost, so nothing else stops");
+}
+
+#[tokio::test]
 async fn a_receipt_for_a_job_of_somebody_else_is_not_paid() {
     let mut stage = Stage::new().await;
     let _session = stage.session().await;

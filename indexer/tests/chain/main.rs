@@ -1,5 +1,7 @@
 //! An indexer of a real chain and a keeper of its own, over HTTP.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 mod world;
 
 use axum::http::{StatusCode, header};

@@ -5,13 +5,16 @@ use alloy::sol_types::{SolEventInterface, SolInterface};
 use ethers_contract::BaseContract;
 use protocol::bindings::{catalog, messages, registry, settlement, token};
 
+/// Decodes calldata or an error, and encodes what was understood.
+type Recode = fn(&[u8]) -> Vec<u8>;
+
 /// A contract as both implementations know it. The functions are alloy's: decode, then encode what was understood.
 pub(crate) struct Contract {
     pub(crate) name: &'static str,
     pub(crate) ethers: BaseContract,
-    pub(crate) call: fn(&[u8]) -> Vec<u8>,
+    pub(crate) call: Recode,
     pub(crate) calls: usize,
-    pub(crate) error: Option<fn(&[u8]) -> Vec<u8>>,
+    pub(crate) error: Option<Recode>,
     pub(crate) errors: usize,
     pub(crate) event: Option<fn(&LogData) -> LogData>,
     pub(crate) events: usize,

@@ -229,7 +229,7 @@ fn consent_of_a_worker() {
 fn signatures_recover_to_the_same_address() {
     runner()
         .run(&seeds(), |(_, _, _, words, _)| {
-            let Some(key) = SigningKey::from_bytes(&words[0].into()) else { return Ok(()) };
+            let Some(key) = SigningKey::from_bytes(&words[0]) else { return Ok(()) };
             let digest = B256::from(words[1]);
             let ours = key.sign(digest);
             let (parity, s) = (ours.0[32] >> 7, EthersU256::from_big_endian(&ours.0[32..]) & (EthersU256::MAX >> 1));

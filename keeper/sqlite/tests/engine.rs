@@ -26,7 +26,7 @@ async fn it_remembers_transactions() {
         outcome: None,
     };
     store.put(&open).await.unwrap();
-    assert_eq!(TransactionStore::open(&store).await.unwrap(), [open.clone()]);
+    assert_eq!(TransactionStore::open(&store).await.unwrap(), std::slice::from_ref(&open));
     let outcome = Outcome { hash: Default::default(), block: 9, success: true, gas_used: 20_000, fee_paid: 7 };
     let settled = StoredTransaction { outcome: Some(outcome), ..open };
     store.put(&settled).await.unwrap();

@@ -57,6 +57,7 @@ pub(super) async fn proof(
 
 async fn closed(api: &Api, number: BatchNumber) -> Result<Arc<ClosedBatch>, Problem> {
     let found = async {
+        let _turn = api.desk.public_read().await;
         let batch = api.desk.store().batch(number).await?;
         let batch = batch.ok_or_else(|| views::not_found("batch", &number))?;
         let not_yet = || Refusal::new(Code::NotFound, format!("batch {number} is not ready to be committed yet"));

@@ -1,27 +1,28 @@
 //! The client's socket.
 
-use super::Api;
-use super::socket::{Gone, Incoming, MAX_FRAME, PING, Socket, logged_in, nonce};
+use super::socket::{Gone, Incoming, PING, Socket, Upgrade, framed, logged_in, nonce};
+use super::{Api, Problem};
 use crate::desk::{Answer, Seat};
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
 use protocol::order::JobId;
 use protocol::voucher::{ChannelId, SignedVoucher};
 use protocol::wire::{Code, FromClient, Refusal, ToClient};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Upgrades to the client's WebSocket: challenge, hello, then receipts to sign, vouchers and job progress.
 #[utoipa::path(get, path = "/v1/client", tag = "sockets", responses((status = 101, description = "WebSocket")))]
-pub(super) async fn client(State(api): State<Api>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(api, Socket::new(socket)))
+pub(super) async fn client(State(api): State<Api>, upgrade: Upgrade) -> Result<Response, Problem> {
+    let login = api.login()?;
+    Ok(framed(upgrade)?.on_upgrade(move |socket| serve(api, Socket::new(socket), login)))
 }
 
-async fn serve(api: Api, mut socket: Socket) {
+async fn serve(api: Api, mut socket: Socket, turn: OwnedSemaphorePermit) {
     let (seat, inbox) = match login(&api, &mut socket).await {
         Ok(joined) => joined,
         Err(refusal) => return socket.refuse(&refusal).await,
     };
+    drop(turn);
     let ended = talk(&api, &mut socket, seat, inbox).await;
     api.desk.leave_client(seat).await;
     if ended.is_ok() {

@@ -13,15 +13,17 @@ pub use problem::Problem;
 use crate::desk::Desk;
 use crate::publish::Publisher;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use protocol::wire::{Code, Refusal};
 use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::cors::{Any, CorsLayer};
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,6 +33,10 @@ use utoipa_axum::routes;
 const MAX_JSON: usize = 64 * 1024;
 /// A request that takes longer is given up.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Sockets that may be open without a login.
+const LOGINS: usize = 1024;
+/// Bytes of all uploads that are being received; more wait for their turn.
+const UPLOADS: usize = 512 * 1024 * 1024;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -41,6 +47,22 @@ pub struct Api {
     pub publisher: Publisher,
     /// Ends the sockets.
     pub shutdown: Shutdown,
+    logins: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+}
+
+impl Api {
+    /// What the handlers of one server share.
+    pub fn new(desk: Arc<Desk>, publisher: Publisher, shutdown: Shutdown) -> Self {
+        let (logins, uploads) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(Semaphore::new(UPLOADS)));
+        Self { desk, publisher, shutdown, logins, uploads }
+    }
+
+    /// A place among the sockets that have not logged in yet.
+    fn login(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let full = |_| Refusal::new(Code::Limited, "too many sockets are logging in: try again in a few seconds");
+        Arc::clone(&self.logins).try_acquire_owned().map_err(full)
+    }
 }
 
 /// The document's head.
@@ -92,10 +114,22 @@ pub fn router(api: Api) -> Router {
     router
         .route("/openapi.json", get(move || async move { axum::Json(document) }))
         .fallback(|| async { Problem(Refusal::new(Code::NotFound, "there is no such path: see /openapi.json")) })
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(in_time))
         .layer(cors)
         .layer(TraceLayer::new_for_http())
         .with_state(api)
+}
+
+async fn wrong_method() -> Problem {
+    Problem(Refusal::new(Code::MalformedRequest, "this path does not take that method: see /openapi.json"))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = format!("the request took longer than {} s and was given up: try again", TIMEOUT.as_secs());
+        Problem(Refusal::new(Code::Internal, detail)).into_response()
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What both sockets share: frames in JSON, a login, and a heartbeat.
 
+use super::Problem;
 use alloy::primitives::{Address, B256};
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use futures::StreamExt;
 use protocol::signature::Signature;
 use protocol::wire::{Code, Refusal, login_digest};
@@ -10,7 +12,7 @@ use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
 
 /// Largest frame.
-pub(super) const MAX_FRAME: usize = 256 * 1024;
+const MAX_FRAME: usize = 256 * 1024;
 /// How long a peer may take to log in.
 const LOGIN: Duration = Duration::from_secs(10);
 /// How often a silent peer is asked whether it is there.
@@ -112,6 +114,15 @@ impl Socket {
         let frame = CloseFrame { code: close_code::RESTART, reason: Utf8Bytes::from_static("the keeper restarts") };
         let _ = self.write(Message::Close(Some(frame))).await;
     }
+}
+
+/// A request that should become a socket.
+pub(super) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// Bounds what a peer may make this end hold. Without a bound of its own a single frame could be 16 MiB.
+pub(super) fn framed(upgrade: Upgrade) -> Result<WebSocketUpgrade, Problem> {
+    let upgrade = upgrade.map_err(|rejection| Refusal::new(Code::MalformedRequest, rejection.body_text()))?;
+    Ok(upgrade.max_frame_size(MAX_FRAME).max_message_size(MAX_FRAME))
 }
 
 /// A nonce that no earlier login was made for.

@@ -40,6 +40,19 @@ impl Tab {
     }
 }
 
+/// How long a job has waited for somebody's next step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// The newest receipt that was paid when it began; a payment begins it anew.
+    paid: u64,
+    pub(super) since: Instant,
+}
+
+/// Whether a job waits: for a voucher, or for the end of a job that was stopped.
+const fn waits(state: JobState, unpaid: bool, stopped: bool) -> bool {
+    matches!(state, JobState::Delivered) || (matches!(state, JobState::Running) && (unpaid || stopped))
+}
+
 /// What is open now.
 #[derive(Debug)]
 pub struct Books {
@@ -51,7 +64,7 @@ pub struct Books {
     pub(super) resources: Vec<Resource>,
     pub(super) view: KeeperView,
     pub(super) seen_at: Instant,
-    pub(super) delivered: HashMap<JobId, Instant>,
+    pub(super) waiting: HashMap<JobId, Wait>,
     pub(super) sequence: u64,
     pub(super) sessions: Session,
 }
@@ -67,7 +80,7 @@ impl Books {
             resources,
             view,
             seen_at: Instant::now(),
-            delivered: HashMap::new(),
+            waiting: HashMap::new(),
             sequence,
             sessions: 0,
         }
@@ -100,9 +113,7 @@ impl Books {
         } else if let Some(matched) = job.matched {
             self.roster.end(matched.worker, id);
         }
-        if job.state == JobState::Delivered {
-            self.delivered.entry(id).or_insert_with(Instant::now);
-        }
+        self.watch_patience(&job);
         let frame = ToClient::Job { job: Box::new(views::job(&job)) };
         let unpaid = job.is_unpaid();
         if job.state.is_terminal() {
@@ -122,10 +133,19 @@ impl Books {
         self.forward(channel);
     }
 
+    fn watch_patience(&mut self, job: &Job) {
+        let paid = job.paid.sequence;
+        if !waits(job.state, job.is_unpaid(), job.failure.is_some()) {
+            self.waiting.remove(&job.id);
+        } else if self.waiting.get(&job.id).is_none_or(|wait| wait.paid != paid) {
+            self.waiting.insert(job.id, Wait { paid, since: Instant::now() });
+        }
+    }
+
     fn leave(&mut self, job: &Job) {
         crate::observe::job_ended(job);
         self.jobs.remove(&job.id);
-        self.delivered.remove(&job.id);
+        self.waiting.remove(&job.id);
         self.market.remove_bid(job.id);
         if let Some(tab) = self.tabs.get_mut(&job.channel) {
             tab.jobs.remove(&job.id);

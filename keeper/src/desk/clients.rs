@@ -9,6 +9,9 @@ use protocol::voucher::ChannelId;
 use protocol::wire::{ChannelView, Refusal, ToClient};
 use tokio::sync::mpsc;
 
+/// Sockets of one channel; one more takes the place of the oldest.
+const SOCKETS: usize = 8;
+
 impl Desk {
     /// A session key has logged in for its channel.
     pub async fn join_client(
@@ -63,6 +66,9 @@ impl Desk {
                 if outbox.try_send(frame).is_err() {
                     break;
                 }
+            }
+            if tab.sockets.len() >= SOCKETS {
+                tab.sockets.remove(0);
             }
             tab.sockets.push((session, outbox));
         }

@@ -1,7 +1,7 @@
 //! The books, read back from the store and the chain.
 
 use super::books::{Books, Tab};
-use super::{Desk, Result, Terms, offers, orders};
+use super::{Desk, PUBLIC_READS, Result, Terms, offers, orders};
 use crate::Engine;
 use crate::blobs::Blobs;
 use crate::ledger::Filling;
@@ -11,7 +11,7 @@ use protocol::resource::Resource;
 use protocol::wire::JobState;
 use service::shutdown::Shutdown;
 use std::time::Instant;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 impl Desk {
     /// Opens the desk on what the store and the chain say.
@@ -25,7 +25,15 @@ impl Desk {
     ) -> Result<Self> {
         let filling = filling(&terms, &store, &view).await?;
         let books = Books::new(filling, resources, view, store.last_sequence().await?);
-        let desk = Self { terms, store, blobs, onchain, broken: Shutdown::new(), books: Mutex::new(books) };
+        let desk = Self {
+            terms,
+            store,
+            blobs,
+            onchain,
+            broken: Shutdown::new(),
+            books: Mutex::new(books),
+            public_reads: Semaphore::new(PUBLIC_READS),
+        };
         desk.read_back().await?;
         Ok(desk)
     }

@@ -32,10 +32,14 @@ use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::Fees;
 use protocol::wire::{Code, Refusal};
 use service::shutdown::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 type Result<T> = std::result::Result<T, DeskError>;
+
+/// Public lists that are read at a time. The store has more readers, so a flood of questions leaves some to the ledger.
+const PUBLIC_READS: usize = 2;
 
 /// What never changes while the keeper runs.
 #[derive(Debug)]
@@ -69,6 +73,7 @@ pub struct Desk {
     onchain: Onchain,
     broken: Shutdown,
     books: Mutex<Books>,
+    public_reads: Semaphore,
 }
 
 impl Desk {
@@ -99,6 +104,27 @@ impl Desk {
 
     async fn lock(&self) -> MutexGuard<'_, Books> {
         self.books.lock().await
+    }
+
+    /// A turn to read what anyone may ask for.
+    pub async fn public_read(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes the semaphore; without a turn the question would still be answered.
+        self.public_reads.acquire().await.ok()
+    }
+
+    /// Carries a change out in a task of its own. A request is dropped when its sender goes away or time is up, and a
+    /// change that stopped between the store and the books would leave them different.
+    async fn whole<T, F>(self: &Arc<Self>, change: impl FnOnce(Arc<Self>) -> F) -> std::result::Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: Future<Output = std::result::Result<T, Refusal>> + Send + 'static,
+    {
+        tokio::spawn(change(Arc::clone(self))).await.unwrap_or_else(|failure| {
+            // It stopped half-way, so the books can only be trusted once they are read back.
+            tracing::error!(%failure, "a change at the desk stopped half-way, the keeper stops");
+            self.broken.cancel();
+            Err(Refusal::new(Code::Internal, "the keeper failed and starts again: try again in a few seconds"))
+        })
     }
 
     /// Passes a result on; where the ledger failed, ends the keeper. Its books may be ahead of what is stored.

@@ -6,12 +6,16 @@ use crate::market::Ask;
 use keeper_store::{Store, StoredOffer};
 use protocol::order::SignedOffer;
 use protocol::wire::{Code, OfferTaken, Refusal};
+use std::sync::Arc;
 
 impl Desk {
     /// Takes an offer. The same offer again is taken once.
-    pub async fn offer(&self, signed: SignedOffer) -> std::result::Result<OfferTaken, Refusal> {
-        let taken = self.try_offer(signed).await;
-        self.guard("offer", taken)
+    pub async fn offer(self: &Arc<Self>, signed: SignedOffer) -> std::result::Result<OfferTaken, Refusal> {
+        self.whole(|desk| async move {
+            let taken = desk.try_offer(signed).await;
+            desk.guard("offer", taken)
+        })
+        .await
     }
 
     async fn try_offer(&self, signed: SignedOffer) -> Result<OfferTaken> {

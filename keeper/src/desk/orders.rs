@@ -14,12 +14,16 @@ use protocol::job::Envelope;
 use protocol::order::{Order, SignedOrder};
 use protocol::voucher::{Account, ChannelId};
 use protocol::wire::{Code, JobState, OrderTaken, Refusal};
+use std::sync::Arc;
 
 impl Desk {
     /// Takes an order. The same order again answers the same job.
-    pub async fn order(&self, signed: SignedOrder) -> std::result::Result<OrderTaken, Refusal> {
-        let taken = self.try_order(signed).await;
-        self.guard("order", taken)
+    pub async fn order(self: &Arc<Self>, signed: SignedOrder) -> std::result::Result<OrderTaken, Refusal> {
+        self.whole(|desk| async move {
+            let taken = desk.try_order(signed).await;
+            desk.guard("order", taken)
+        })
+        .await
     }
 
     async fn try_order(&self, signed: SignedOrder) -> Result<OrderTaken> {
@@ -36,9 +40,9 @@ impl Desk {
         check_channel(&facts, order.payer, signer, self.terms.keeper())?;
 
         let mut books = self.lock().await;
-        // Another request may have brought the same order while the chain was asked.
-        if let Some(job) = books.jobs.get(&order.id()) {
-            return Ok(taken(job));
+        // Another request may have brought the same order while the chain was asked, and its job may have ended.
+        if let Some(job) = self.store.job(order.id()).await? {
+            return Ok(taken(&job));
         }
         self.check_sight(&books)?;
         self.open_tab(&mut books, channel, order.payer, signer, &facts).await?;

@@ -10,6 +10,7 @@ use keeper_store::{Batch, Store};
 use protocol::resource::Resource;
 use protocol::voucher::BatchNumber;
 use protocol::wire::{BatchState, Refusal, ToClient, ToWorker};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Whether the batch being filled may be closed.
@@ -56,12 +57,16 @@ impl Desk {
     /// Closes the batch being filled if it is the one that the chain has open, and due. Later vouchers belong to the
     /// next one, in every channel.
     pub async fn close_batch(
-        &self,
+        self: &Arc<Self>,
         view: &KeeperView,
         closing: Closing,
     ) -> std::result::Result<Option<BatchNumber>, Refusal> {
-        let closed = self.try_close_batch(view, closing).await;
-        self.guard("close of a batch", closed)
+        let view = *view;
+        self.whole(move |desk| async move {
+            let closed = desk.try_close_batch(&view, closing).await;
+            desk.guard("close of a batch", closed)
+        })
+        .await
     }
 
     async fn try_close_batch(&self, view: &KeeperView, closing: Closing) -> Result<Option<BatchNumber>> {

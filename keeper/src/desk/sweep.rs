@@ -1,9 +1,10 @@
 //! What time alone changes: expiry, leases, and jobs that nobody pays.
 
+use super::books::Books;
 use super::{Desk, Result, now};
 use keeper_store::Store;
 use protocol::voucher::ChannelId;
-use protocol::wire::{Code, JobState, Refusal};
+use protocol::wire::{Code, Refusal};
 use std::time::{Duration, Instant};
 
 impl Desk {
@@ -29,11 +30,15 @@ impl Desk {
             self.end(&mut books, id, lost).await?;
         }
         let patience = Duration::from_millis(self.terms.config.market.pay_within_ms);
-        let unpaid: Vec<_> =
-            books.delivered.iter().filter(|(_, since)| since.elapsed() >= patience).map(|(id, _)| *id).collect();
-        for id in unpaid {
-            let detail = "The client did not pay the job's last receipt in time.";
-            self.end(&mut books, id, Refusal::new(Code::LimitReached, detail)).await?;
+        let over: Vec<_> =
+            books.waiting.iter().filter(|(_, wait)| wait.since.elapsed() >= patience).map(|(id, _)| *id).collect();
+        for id in over {
+            let Some(job) = books.jobs.get(&id) else { continue };
+            let unpaid =
+                || Refusal::new(Code::LimitReached, "The client did not pay the job's newest receipt in time.");
+            // A job that was stopped ends as such, though its worker never said so.
+            let failure = job.failure.clone().filter(|_| !job.is_unpaid()).unwrap_or_else(unpaid);
+            self.end(&mut books, id, failure).await?;
         }
         Ok(())
     }
@@ -48,25 +53,32 @@ impl Desk {
         let mut books = self.lock().await;
         let Some(tab) = books.tabs.get_mut(&id) else { return Ok(()) };
         tab.deposit.closing = true;
-        for job in tab.jobs.clone() {
-            if books.jobs.get(&job).is_some_and(|job| job.state != JobState::Done) {
-                self.end(&mut books, job, crate::ledger::channel_closing()).await?;
-            }
+        self.end_unpayable(&mut books, id).await
+    }
+
+    async fn end_unpayable(&self, books: &mut Books, id: ChannelId) -> Result<()> {
+        let jobs = books.tabs.get(&id).filter(|tab| tab.deposit.closing).map(|tab| tab.jobs.clone());
+        for job in jobs.into_iter().flatten() {
+            self.end(books, job, crate::ledger::channel_closing()).await?;
         }
         Ok(())
     }
 
-    /// Something else happened to a channel on chain: its deposit is read again.
+    /// Something else may have happened to a channel on chain: it is read again.
     pub async fn refresh_channel(&self, id: ChannelId) -> std::result::Result<(), Refusal> {
+        let refreshed = self.try_refresh_channel(id).await;
+        self.guard("channel", refreshed)
+    }
+
+    async fn try_refresh_channel(&self, id: ChannelId) -> Result<()> {
         if !self.lock().await.tabs.contains_key(&id) {
             return Ok(());
         }
-        let facts = self.onchain.channel(id).await.map_err(Into::into);
-        let facts = self.guard("channel", facts)?;
-        if let Some(tab) = self.lock().await.tabs.get_mut(&id) {
-            tab.deposit = facts.deposit;
-        }
-        Ok(())
+        let facts = self.onchain.channel(id).await?;
+        let mut books = self.lock().await;
+        let Some(tab) = books.tabs.get_mut(&id) else { return Ok(()) };
+        tab.deposit = facts.deposit;
+        self.end_unpayable(&mut books, id).await
     }
 
     /// Channels with open jobs or sockets.

@@ -93,6 +93,7 @@ impl Desk {
 
     /// One job.
     pub async fn job_view(&self, id: JobId) -> std::result::Result<JobView, Refusal> {
+        let _turn = self.public_read().await;
         let found = self.store.job(id).await.map_err(Into::into);
         let mut view = self.guard("job", found)?.as_ref().map(job).ok_or_else(|| not_found("job", &id))?;
         if view.state == JobState::Queued {
@@ -108,6 +109,7 @@ impl Desk {
         payer: Option<Address>,
         signer: Option<Address>,
     ) -> std::result::Result<Vec<JobView>, Refusal> {
+        let _turn = self.public_read().await;
         let found = self.store.jobs(JobFilter { payer, signer }, PAGE).await.map_err(Into::into);
         Ok(self.guard("jobs", found)?.iter().map(job).collect())
     }
@@ -146,12 +148,14 @@ impl Desk {
 
     /// One batch.
     pub async fn batch_view(&self, number: BatchNumber) -> std::result::Result<BatchView, Refusal> {
+        let _turn = self.public_read().await;
         let found = self.store.batch(number).await.map_err(Into::into);
         self.guard("batch", found)?.as_ref().map(batch).ok_or_else(|| not_found("batch", &number))
     }
 
     /// Batches, newest first.
     pub async fn batch_views(&self) -> std::result::Result<Vec<BatchView>, Refusal> {
+        let _turn = self.public_read().await;
         let found = self.store.batches(PAGE).await.map_err(Into::into);
         Ok(self.guard("batches", found)?.iter().map(batch).collect())
     }

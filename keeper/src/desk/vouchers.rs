@@ -12,9 +12,11 @@ use protocol::order::JobId;
 use protocol::receipt::Receipt;
 use protocol::voucher::{Accepted, ChannelId, SignedVoucher};
 use protocol::wire::{Code, JobState, Refusal, ToClient, ToWorker};
+use std::sync::Arc;
 
 /// What became of a voucher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is returned once and taken apart at once")]
 pub enum Answer {
     /// It is stored, and everyone was told.
     Told,
@@ -35,6 +37,7 @@ impl Desk {
     }
 
     async fn try_receipt(&self, worker: Address, receipt: Receipt, outputs: Vec<Blob>) -> Result<()> {
+        intake::receipt(&receipt.statement, &outputs, now())?;
         self.check_outputs(&outputs).await?;
         let id = receipt.statement.job;
         let mut books = self.lock().await;
@@ -113,13 +116,16 @@ impl Desk {
 
     /// A client pays for a receipt.
     pub async fn voucher(
-        &self,
+        self: &Arc<Self>,
         channel: ChannelId,
         id: JobId,
         voucher: SignedVoucher,
     ) -> std::result::Result<Answer, Refusal> {
-        let answer = self.try_voucher(channel, id, voucher).await;
-        self.guard("voucher", answer)
+        self.whole(move |desk| async move {
+            let answer = desk.try_voucher(channel, id, voucher).await;
+            desk.guard("voucher", answer)
+        })
+        .await
     }
 
     async fn try_voucher(&self, channel: ChannelId, id: JobId, voucher: SignedVoucher) -> Result<Answer> {

@@ -34,7 +34,7 @@ impl Desk {
         let mut books = self.lock().await;
         let info = books.info(self);
         let session = books.roster.join(worker, provider, capabilities, outbox);
-        observe::workers(books.roster.len());
+        observe::workers(books.roster.count());
         books.roster.send(worker, ToWorker::Welcome { info });
         let resumed = self.resume(&mut books, worker, &held).await;
         self.guard("login", resumed)?;
@@ -86,7 +86,7 @@ impl Desk {
     pub async fn leave_worker(&self, seat: Seat<Address>) {
         let mut books = self.lock().await;
         books.roster.leave(seat.who, seat.session, Instant::now());
-        observe::workers(books.roster.len());
+        observe::workers(books.roster.count());
     }
 
     /// Sends a frame to one worker, as the answer to what it sent.

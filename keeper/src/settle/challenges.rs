@@ -25,7 +25,7 @@ impl Settler {
         })?;
         // The batch was committed at a known time; its challenges stand in blocks after it.
         let since = self.block_at_or_before(view, pending.committed_at.get()).await?;
-        for provider in self.desk.onchain().challenged(keeper, view.current, since).await? {
+        for provider in self.desk.onchain().challenged(keeper, view.current, since..=view.block).await? {
             self.answer_one(view.current, provider, &closed).await?;
         }
         Ok(())

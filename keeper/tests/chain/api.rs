@@ -107,6 +107,12 @@ async fn blobs_documents_and_health() {
         assert!(document["paths"][path].is_object(), "{path} is not described");
     }
     assert_eq!(reqwest::get(format!("{}/nowhere", keeper.url)).await.unwrap().status(), 404);
+    for (method, path) in [("GET", "/v1/client"), ("GET", "/v1/worker"), ("DELETE", "/v1/info"), ("GET", "/v1/orders")]
+    {
+        let request = client.request(method.parse().unwrap(), format!("{}{path}", keeper.url));
+        let problem: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(problem["code"], "malformed_request", "{method} {path}");
+    }
     for _ in 0..50 {
         if reqwest::get(format!("{}/readyz", keeper.admin)).await.unwrap().status() == 200 {
             break;

@@ -12,13 +12,15 @@ use keeper::onchain::Onchain;
 use keeper::publish::Publisher;
 use keeper::settle::Settler;
 use keeper_store::{Batch, Store};
-use protocol::amount::{Amount, Quantity};
+use protocol::amount::{Amount, Quantity, Timestamp};
 use protocol::job::Kind;
 use protocol::order::JobId;
+use protocol::receipt::Receipt;
 use protocol::voucher::{Account, Payment, SignedVoucher};
-use protocol::wire::{BatchState, Capabilities, Code, JobState, ToWorker};
+use protocol::wire::{BatchState, Capabilities, Code, JobState, Refusal, ToWorker};
 use service::chain::{Chain, Sender};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A keeper without its loops.
@@ -224,4 +226,81 @@ async fn a_voucher_of_a_closed_batch_is_refused_and_signed_again() {
     let owed = |amount| [(world.provider.address(), Amount(amount))].into();
     assert_eq!(bench.store.owed(1).await.unwrap(), owed(100));
     assert_eq!(bench.store.owed(2).await.unwrap(), owed(200), "what is owed restarts in each batch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_dropped_half_way_leaves_books_and_store_alike() {
+    let world = World::new().await;
+    let bench = Bench::open(&world).await;
+    bench.upload().await;
+    let _inbox = bench.join_worker(&world, vec![]).await;
+    bench.desk.offer(world.offer()).await.unwrap();
+    for step in 0..60u64 {
+        let order = bench.desk.order(world.sign(world.an_order()));
+        // Whoever asked goes away after this long.
+        let _ = tokio::time::timeout(Duration::from_micros(step * 150), order).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let open = bench.store.open_jobs().await.unwrap();
+    let running = open.iter().filter(|job| job.state == JobState::Running).count();
+    assert_eq!(running, 2, "both slots are taken");
+    let reserved = async |bench: &Bench| bench.desk.channel_view(world.channel()).await.unwrap().reserved;
+    assert_eq!(reserved(&bench).await, Amount(10_000 * open.len() as u64), "what is stored is reserved");
+    // Every order is either in the book or with the worker: cancelled, it is gone.
+    for job in &open {
+        bench.desk.cancel(world.channel(), job.id).await.unwrap();
+        // The end of another job may have started it meanwhile.
+        if bench.desk.job_view(job.id).await.unwrap().state == JobState::Running {
+            let refusal = Refusal::new(Code::Cancelled, "stopped");
+            bench.desk.failed(world.worker.address(), job.id, refusal).await.unwrap();
+        }
+    }
+    assert_eq!(reserved(&bench).await, Amount(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_order_sent_many_times_is_one_job_even_if_it_ends_meanwhile() {
+    let world = World::new().await;
+    let bench = Bench::open(&world).await;
+    bench.upload().await;
+    for _ in 0..10 {
+        let order = world.sign(world.an_order());
+        let id = order.order.id();
+        let copies: Vec<_> = (0..8u64)
+            .map(|copy| {
+                let (desk, order) = (Arc::clone(&bench.desk), order.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_micros(copy * 300)).await;
+                    desk.order(order).await
+                })
+            })
+            .collect();
+        while bench.desk.cancel(world.channel(), id).await.is_err() {
+            if bench.desk.broken().is_cancelled() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        for copy in copies {
+            assert_eq!(copy.await.unwrap().unwrap().job, id);
+        }
+    }
+    assert!(!bench.desk.broken().is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_no_column_holds_does_not_stop_the_keeper() {
+    let world = World::new().await;
+    let bench = Bench::open(&world).await;
+    bench.upload().await;
+    bench.desk.offer(world.offer()).await.unwrap();
+    let _inbox = bench.join_worker(&world, vec![]).await;
+    let job = bench.start_job(&world).await;
+    let mut statement = world.receipt(job, 1, 100, false).statement;
+    statement.at = Timestamp(u64::MAX);
+    let receipt = Receipt::sign(statement, &world.domain, &world.worker);
+    let refusal = bench.desk.receipt(world.worker.address(), receipt, vec![]).await.unwrap_err();
+    assert_eq!(refusal.code, Code::BadReceipt);
+    bench.pay(&world, job, 1, 100, false).await;
+    assert!(!bench.desk.broken().is_cancelled());
 }

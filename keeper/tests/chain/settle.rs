@@ -143,3 +143,51 @@ async fn a_result_that_nobody_pays_does_not_hold_the_channel_for_ever() {
     assert_eq!((ended.state, ended.paid.get()), (JobState::Failed, 0));
     assert_eq!(bench.desk.channel_view(world.channel()).await.unwrap().reserved.get(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_an_unpaid_job_nor_a_stopped_one_waits_for_ever() {
+    let mut world = World::new().await;
+    world.tune = |config| config.market.pay_within_ms = 300;
+    let bench = Bench::open(&world).await;
+    bench.upload().await;
+    bench.desk.offer(world.offer()).await.unwrap();
+    let _inbox = bench.join_worker(&world, vec![]).await;
+    let (unpaid, stopped) = (bench.start_job(&world).await, bench.start_job(&world).await);
+    let bill = async |sequence| {
+        let receipt = world.receipt(unpaid, sequence, 100 * sequence, false);
+        bench.desk.receipt(world.worker.address(), receipt, vec![]).await.unwrap();
+    };
+    bill(1).await;
+    bench.desk.cancel(world.channel(), stopped).await.unwrap();
+    bench.desk.sweep().await.unwrap();
+    let state = async |job| bench.desk.job_view(job).await.unwrap().state;
+    assert_eq!((state(unpaid).await, state(stopped).await), (JobState::Running, JobState::Running));
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    // The worker goes on billing and says nothing of the stop.
+    bill(2).await;
+    bench.desk.sweep().await.unwrap();
+    assert_eq!((state(unpaid).await, state(stopped).await), (JobState::Failed, JobState::Cancelled));
+    assert_eq!(bench.desk.channel_view(world.channel()).await.unwrap().reserved.get(), 0);
+    let (next, _) = (bench.start_job(&world).await, bench.start_job(&world).await);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    bench.desk.sweep().await.unwrap();
+    assert_eq!(state(next).await, JobState::Running, "one that only runs waits for nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_whose_log_was_missed_ends_the_jobs_when_the_channel_is_read_again() {
+    let world = World::new().await;
+    let bench = Bench::open(&world).await;
+    bench.upload().await;
+    bench.desk.offer(world.offer()).await.unwrap();
+    let _inbox = bench.join_worker(&world, vec![]).await;
+    let job = bench.start_job(&world).await;
+    bench.desk.refresh_channel(world.channel()).await.unwrap();
+    assert_eq!(bench.desk.job_view(job).await.unwrap().state, JobState::Running);
+    let call = settlement::Settlement::closeCall { signer: world.session.address(), keeper: world.keeper.address() };
+    world.anvil.send(world.payer.address(), Some(world.settlement()), call.abi_encode()).await;
+    assert_eq!(bench.desk.open_channels().await, [world.channel()]);
+    bench.desk.refresh_channel(world.channel()).await.unwrap();
+    let ended = bench.desk.job_view(job).await.unwrap();
+    assert!(ended.state == JobState::Failed && ended.reason.unwrap().contains("closing"));
+}

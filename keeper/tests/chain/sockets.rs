@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::shutdown::Shutdown;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -352,5 +353,35 @@ async fn a_login_that_is_refused_says_why() {
     let ToWorker::Challenge { .. } = peer.receive().await else { panic!("no challenge") };
     peer.send(&"not a hello").await;
     assert!(peer.closed().await.starts_with("malformed_request: "));
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_peer_can_hold_is_bounded() {
+    let world = World::new().await;
+    let keeper = Running::start(&world).await;
+    let mut first = Client::login(&keeper, &world).await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(Client::login(&keeper, &world).await);
+    }
+    let gone = async |peer: &mut Peer| {
+        tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = peer.0.next().await {} }).await.is_ok()
+    };
+    assert!(gone(&mut first.peer).await, "the ninth socket of a channel takes the place of the first");
+
+    // A header that announces a frame of 1 MiB is enough: nothing of it is waited for.
+    let mut stream = TcpStream::connect(keeper.url.trim_start_matches("http://")).await.unwrap();
+    let request = "GET /v1/client HTTP/1.1\r\nHost: keeper\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut huge = vec![0x81, 0x80 | 127];
+    huge.extend_from_slice(&(1u64 << 20).to_be_bytes());
+    huge.extend_from_slice(&[0; 4]);
+    stream.write_all(&huge).await.unwrap();
+    let mut answer = Vec::new();
+    let soon = Duration::from_secs(5);
+    let read = tokio::time::timeout(soon, stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "the socket is closed before the login runs out");
     keeper.stop().await;
 }

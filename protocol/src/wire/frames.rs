@@ -139,6 +139,7 @@ pub enum FromWorker {
 }
 
 /// Keeper (or a worker's direct endpoint) to client.
+#[expect(clippy::large_enum_variant, reason = "a frame is read, handled and dropped; boxing would only move it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToClient {

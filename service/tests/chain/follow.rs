@@ -194,7 +194,7 @@ async fn logs_withheld_near_the_head_are_not_lost() {
     node.log().await;
     for lie in [
         |method: &str| (method == "eth_getBlockReceipts").then(|| json!([])),
-        |method: &str| (method == "eth_getBlockReceipts").then(|| Value::Null),
+        |method: &str| (method == "eth_getBlockReceipts").then_some(Value::Null),
     ] {
         proxy.rule(move |method, _| lie(method).map_or(Verdict::Pass, Verdict::Answer));
         let mut follow = follow_by(&proxy.url).await;

@@ -107,7 +107,10 @@ fn kinds() -> anyhow::Result<Vec<Kind>> {
 
 fn stay(town: &Town) {
     let config = town.layout.file("capa.toml");
+    let program = std::env::current_exe().map_or_else(|_| PathBuf::from("capa"), |own| own.with_file_name("capa"));
+    let capa = format!("{} --config {}", program.display(), config.display());
     eprintln!("everything stays up; try");
-    eprintln!("  target/debug/capa --config {} market book", config.display());
+    eprintln!("  {capa} market book cpu.x86-64");
+    eprintln!("  {capa} job submit examples/sha256 --kind wasm --max-total 1 --watch");
     eprintln!("Ctrl-C ends it.");
 }

@@ -35,7 +35,10 @@ async fn a_direct_channel_pays_the_provider_without_a_keeper() -> anyhow::Result
     let fees = Amount(facts.settlement().fees().call().await?);
     assert_eq!(balances.provider.plus(fees)?, debited, "all that was debited went to provider and protocol");
     assert!(balances.provider >= earned, "at least the price of the job, after the protocol fee");
-    assert_eq!(fees, debited.share_up(Stage::default().fee_bps)?, "the fee of one redemption, rounded up");
+    let rises = facts.redemptions(channel).await?;
+    let rounded = rises.iter().map(|rise| rise.share_up(Stage::default().fee_bps));
+    assert_eq!(fees, Amount::sum(rounded.collect::<Result<Vec<_>, _>>()?)?, "each redemption's fee is rounded up");
+    assert_eq!(Amount::sum(rises)?, debited, "redeemed is what was debited");
     assert_eq!(balances.settlement, Amount::sum([Stage::default().bond, DEPOSIT.minus(debited)?, fees])?);
     assert!(balances.is_all());
     Ok(())

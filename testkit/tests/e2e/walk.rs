@@ -51,11 +51,8 @@ fn the_walk_reports_one_document_and_leaves_nothing_behind() -> anyhow::Result<(
     assert_eq!(debits, credited);
     assert_eq!(report["supply"]["before"], report["supply"]["after"]);
     for candle in report["candles"].as_array().expect("candles") {
-        let traded: u64 = jobs
-            .iter()
-            .filter(|job| job["resource"] == candle["resource"])
-            .map(|job| nano(&job["quantity"]))
-            .sum();
+        let traded: u64 =
+            jobs.iter().filter(|job| job["resource"] == candle["resource"]).map(|job| nano(&job["quantity"])).sum();
         assert_eq!(nano(&candle["volume"]), traded);
     }
     assert_eq!(left_behind(&folder)?, Vec::<String>::new());

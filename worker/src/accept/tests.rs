@@ -78,7 +78,10 @@ fn a_right_acceptance_pays_its_receipt() {
 #[test]
 fn another_worker_of_the_provider_may_have_earned_in_between() {
     let world = world();
-    let more = world.signed_with(|voucher| voucher.latest.earned = Amount(350), &fixture::session_key());
+    let more = |voucher: &mut protocol::voucher::Voucher| {
+        (voucher.latest.earned, voucher.total) = (Amount(350), Amount(370));
+    };
+    let more = world.signed_with(more, &fixture::session_key());
     assert_eq!(world.check(&more), Ok(Amount(200)));
 }
 
@@ -208,4 +211,14 @@ fn a_proven_leaf_is_better_than_a_promise() {
         matches!(world.check(&good), Err(AcceptanceError::EarnedTooLow { .. })),
         "the books must agree all the same"
     );
+}
+
+#[test]
+fn nobody_earns_more_than_the_channel_has_spent() {
+    let world = world();
+    let inflated = world.signed_with(|voucher| voucher.latest.earned = Amount(211), &fixture::session_key());
+    let expected = AcceptanceError::EarnedAboveTotal { total: Amount(210), earned: Amount(211) };
+    assert_eq!(world.check(&inflated), Err(expected));
+    let all = world.signed_with(|voucher| voucher.latest.earned = Amount(210), &fixture::session_key());
+    assert_eq!(world.check(&all), Ok(Amount(200)));
 }

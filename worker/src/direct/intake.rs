@@ -22,7 +22,12 @@ impl Direct {
             if row.assignment.order != order {
                 return Err(Refusal::new(Code::Conflict, "the order is known with another signature").into());
             }
-            return Ok(OrderTaken { job, state: self.state_of(&row), reason: None });
+            let state = self.state_of(&row);
+            if row.stage == JobStage::Queued {
+                // Whoever sent it first may have hung up after it was written down and before it was queued.
+                self.enqueue(row.assignment);
+            }
+            return Ok(OrderTaken { job, state, reason: None });
         }
         let assignment = self.match_order(order)?;
         let kind = self.check_envelope(&assignment).await?;

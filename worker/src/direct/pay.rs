@@ -8,6 +8,7 @@ use protocol::order::JobId;
 use protocol::receipt::Receipt;
 use protocol::voucher::{Account, ChannelId, Payment, SignedVoucher, VoucherError};
 use protocol::wire::{Code, Refusal};
+use std::collections::HashMap;
 
 /// A receipt that waits for its voucher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,16 +78,26 @@ impl Direct {
         Ok(newest.is_some_and(|newest| newest.statement.sequence == receipt.statement.sequence))
     }
 
-    /// The newest receipt of the oldest job of a channel that is not paid. Jobs that cost nothing more are closed.
-    pub(crate) async fn due(&self, channel: ChannelId) -> Result<Option<Due>, LedgerError> {
+    /// The newest receipt of the oldest job of a channel that is not paid, without those that the client has declined.
+    /// Jobs that cost nothing more are closed.
+    pub(crate) async fn due(
+        &self,
+        channel: ChannelId,
+        declined: &HashMap<JobId, u64>,
+    ) -> Result<Option<Due>, LedgerError> {
         let ledger = &self.node.ledger;
         for row in ledger.open_jobs(self.provider()).await? {
             if row.assignment.channel != channel {
                 continue;
             }
             let job = row.assignment.job();
+            #[expect(clippy::collapsible_match, reason = "as a guard, a declined receipt would close its job")]
             match ledger.newest_receipt(job).await? {
-                Some(receipt) if receipt.statement.amount > row.paid => return Ok(Some(Due { row, receipt })),
+                Some(receipt) if receipt.statement.amount > row.paid => {
+                    if declined.get(&job).is_none_or(|sequence| receipt.statement.sequence > *sequence) {
+                        return Ok(Some(Due { row, receipt }));
+                    }
+                }
                 _ if matches!(row.stage, JobStage::Delivered | JobStage::Failed) => {
                     ledger.close_job(job).await?;
                     // The client hears of the new state by its own job's change.

@@ -58,6 +58,20 @@ impl Direct {
         let held_since = Timestamp(now().get().saturating_sub(HOLD_SECONDS));
         self.node.ledger.close_ended(self.provider(), held_since).await.map_err(DirectError::from)?;
         let rows = self.worth_redeeming().await?;
+        match self.send_redemption(&rows, attempt).await {
+            // One voucher that the contract refuses must not hold up the others.
+            Err(RedeemError::Send(SendError::Reverted { .. })) if rows.len() > 1 => {
+                let mut result = Ok(());
+                for row in &rows {
+                    result = result.and(self.send_redemption(std::slice::from_ref(row), attempt).await);
+                }
+                result
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_redemption(&self, rows: &[(DirectRow, Amount)], attempt: u32) -> Result<(), RedeemError> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -66,7 +80,7 @@ impl Direct {
         let call = settlement::redeemCall { vouchers: Bytes::from(packed) };
         let intent = Intent { key, to: self.node.config.settlement, data: call.abi_encode().into() };
         self.sender.send(intent).await?;
-        for (row, _) in &rows {
+        for (row, _) in rows {
             let total = row.voucher.voucher.total;
             self.node.ledger.set_redeemed(row.channel, total).await.map_err(DirectError::from)?;
         }

@@ -9,6 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use protocol::order::JobId;
 use protocol::voucher::{ChannelId, SignedVoucher};
 use protocol::wire::{Code, FromClient, Info, Refusal, ToClient, login_digest};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
@@ -42,7 +43,8 @@ impl From<crate::ledger::LedgerError> for SocketError {
 }
 
 pub(crate) async fn serve(direct: Arc<Direct>, socket: WebSocket) {
-    let mut session = Session { direct, socket, channel: ChannelId(B256::ZERO), in_flight: None };
+    let channel = ChannelId(B256::ZERO);
+    let mut session = Session { direct, socket, channel, in_flight: None, declined: HashMap::new() };
     let reason = match session.run().await {
         Ok(()) => Refusal::new(Code::Internal, "this endpoint is shutting down: connect again"),
         Err(SocketError::Gone) => return,
@@ -68,6 +70,8 @@ struct Session {
     channel: ChannelId,
     /// The receipt that waits for its voucher, by job and sequence.
     in_flight: Option<(JobId, u64)>,
+    /// Receipts that the client answered by stopping their job; they must not hold up the channel's other jobs.
+    declined: HashMap<JobId, u64>,
 }
 
 impl Session {
@@ -175,7 +179,10 @@ impl Session {
             node.ledger.fail(job, None, &refusal, now()).await?;
             self.show_job(job).await?;
         }
-        Ok(())
+        if let Some((_, sequence)) = self.in_flight.take_if(|(asked, _)| *asked == job) {
+            self.declined.insert(job, sequence);
+        }
+        self.ask_for_payment().await
     }
 
     async fn changed(&mut self, job: JobId) -> Result<(), SocketError> {
@@ -197,7 +204,7 @@ impl Session {
         if self.in_flight.is_some() {
             return Ok(());
         }
-        let Some(due) = self.direct.due(self.channel).await? else { return Ok(()) };
+        let Some(due) = self.direct.due(self.channel, &self.declined).await? else { return Ok(()) };
         self.in_flight = Some((due.receipt.statement.job, due.receipt.statement.sequence));
         let worker = self.direct.node.key.address();
         let frame = ToClient::Receipt { receipt: due.receipt, price: due.row.assignment.price, worker };

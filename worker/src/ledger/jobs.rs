@@ -184,6 +184,27 @@ impl Ledger {
         .transpose()
     }
 
+    /// A job and all its receipts, both as of one moment: how it ended and its last receipt are written together.
+    pub async fn job_and_receipts(&self, job: JobId) -> Result<Option<(JobRow, Vec<Receipt>)>, LedgerError> {
+        let id = job.0.as_slice();
+        let mut transaction = self.pool.begin().await?;
+        let row = sqlx::query_as!(
+            RawJob,
+            "SELECT assignment, kind, state, paid, debited, outputs, refusal, reported, created_at, ended_at
+             FROM jobs WHERE id = $1",
+            id
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let receipts = sqlx::query!("SELECT body FROM receipts WHERE job = $1 ORDER BY sequence", id)
+            .fetch_all(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        let Some(row) = row else { return Ok(None) };
+        let receipts = receipts.iter().map(|row| decode(&row.body)).collect::<Result<_, _>>()?;
+        Ok(Some((row.try_into()?, receipts)))
+    }
+
     /// All jobs of a keeper that are not closed, oldest first.
     pub async fn open_jobs(&self, keeper: Address) -> Result<Vec<JobRow>, LedgerError> {
         let keeper = keeper.as_slice();
@@ -331,15 +352,6 @@ impl Ledger {
         let id = job.0.as_slice();
         sqlx::query!("UPDATE jobs SET state = 'closed' WHERE id = $1", id).execute(&self.pool).await?;
         Ok(())
-    }
-
-    /// All receipts of a job, in sequence.
-    pub async fn receipts(&self, job: JobId) -> Result<Vec<Receipt>, LedgerError> {
-        let id = job.0.as_slice();
-        let rows = sqlx::query!("SELECT body FROM receipts WHERE job = $1 ORDER BY sequence", id)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| decode(&row.body)).collect()
     }
 
     /// The newest receipt of a job.

@@ -69,8 +69,8 @@ async fn one_receipt_a_sequence() {
     let twice = ledger.add_receipt(&fixture::receipt(&assignment, 1, 20, B256::ZERO)).await;
     assert!(matches!(twice, Err(LedgerError::Database(_))), "{twice:?}");
     ledger.add_receipt(&fixture::receipt(&assignment, 2, 20, B256::ZERO)).await.unwrap();
-    let sequences: Vec<_> =
-        ledger.receipts(assignment.job()).await.unwrap().iter().map(|r| r.statement.sequence).collect();
+    let (_, receipts) = ledger.job_and_receipts(assignment.job()).await.unwrap().unwrap();
+    let sequences: Vec<_> = receipts.iter().map(|receipt| receipt.statement.sequence).collect();
     assert_eq!(sequences, [1, 2]);
 }
 
@@ -230,4 +230,29 @@ async fn a_batch_without_an_own_acceptance_can_be_claimed() {
     ledger.set_proof(keeper, 9, Amount(5), &Proof { index: 0, siblings: vec![] }).await.unwrap();
     let rows = ledger.unpaid_batches(keeper).await.unwrap();
     assert_eq!((rows[0].number, rows[0].owed, rows[0].amount), (9, Amount(0), Amount(5)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_failed_is_never_read_without_its_last_receipt() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let refusal = Refusal::new(Code::ProgramFailed, "trap");
+    for salt in 0..100 {
+        let assignment = fixture::assignment(salt);
+        let job = assignment.job();
+        ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+        ledger.add_receipt(&fixture::receipt(&assignment, 1, 100, B256::ZERO)).await.unwrap();
+        let last = fixture::receipt(&assignment, 2, 130, B256::ZERO);
+        let (writer, refusal) = (ledger.clone(), refusal.clone());
+        let writing = tokio::spawn(async move { writer.fail(job, Some(&last), &refusal, Timestamp(6)).await });
+        loop {
+            let (row, receipts) = ledger.job_and_receipts(job).await.unwrap().unwrap();
+            let has_failed = row.stage == JobStage::Failed;
+            assert_eq!(receipts.len(), if has_failed { 2 } else { 1 });
+            if has_failed {
+                break;
+            }
+        }
+        writing.await.unwrap().unwrap();
+    }
 }

@@ -12,15 +12,16 @@ use crate::market::{BatchFacts, ReadError};
 use crate::node::Node;
 use crate::observe;
 use crate::prove::{ProveError, proven_leaf};
-use alloy::primitives::{Address, Bytes};
+use alloy::primitives::{Address, Bytes, keccak256};
 use alloy::sol_types::SolCall;
 use protocol::amount::{Amount, Overflow};
 use protocol::bindings::settlement;
-use protocol::tree::Proof;
+use protocol::tree::{Node as Leaf, Proof};
 use protocol::voucher::BatchNumber;
 use service::chain::{Intent, SendError, Sender};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Why a step of a pass failed; the next pass tries it again.
@@ -40,11 +41,18 @@ enum WatchError {
     Overflow(#[from] Overflow),
 }
 
+impl WatchError {
+    /// Whether the keeper says that it has nothing for the provider in that batch.
+    const fn is_no_leaf(&self) -> bool {
+        matches!(self, Self::Proof(ProveError::Link(LinkError::NotFound(_))))
+    }
+}
+
 /// Looks after the batches until the shutdown.
 pub(crate) async fn run(node: Arc<Node>, link: Option<Arc<KeeperLink>>, sender: Arc<Sender<Ledger>>) {
     let mut passes = tokio::time::interval(Duration::from_millis(node.config.claim.poll_ms));
     passes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut watch = Watch { node: node.clone(), link, sender, attempt: 0, discovered: HashMap::new() };
+    let mut watch = Watch { node: node.clone(), link, sender, attempt: AtomicU32::new(0), discovered: HashMap::new() };
     loop {
         tokio::select! {
             _ = passes.tick() => {}
@@ -68,8 +76,8 @@ struct Watch {
     node: Arc<Node>,
     link: Option<Arc<KeeperLink>>,
     sender: Arc<Sender<Ledger>>,
-    /// Counts claims that were mined and reverted: each further one is a new intent.
-    attempt: u32,
+    /// Counts calls that were mined and reverted: each further one is a new intent.
+    attempt: AtomicU32,
     /// The newest committed batch of each keeper that was looked at for a leaf.
     discovered: HashMap<Address, BatchNumber>,
 }
@@ -96,9 +104,8 @@ impl Watch {
                 Err(error) => result = Err(error),
             }
         }
-        self.claim(keeper, &payable).await?;
-        self.recover(keeper).await?;
-        result
+        result = result.and(self.claim(keeper, &payable).await);
+        result.and(self.recover(keeper).await)
     }
 
     /// Moves one batch on; returns it once it can be claimed.
@@ -114,19 +121,19 @@ impl Watch {
             self.lapse(keeper, row.number).await?;
             return Ok(None);
         }
+        forget_stale_proof(&mut row, self.node.config.provider, &facts);
         if row.amount < row.owed || row.proof.is_none() {
             match self.prove(keeper, &row).await {
                 Ok((amount, proof)) => (row.amount, row.proof) = (amount, Some(proof)),
+                Err(error) if facts.is_final && row.owed == Amount::ZERO && error.is_no_leaf() => {
+                    ledger.set_stage(keeper, row.number, BatchStage::Claimed).await?;
+                    return Ok(None);
+                }
                 Err(error) => observe::proof_missing(row.number, &error),
             }
         }
         if !facts.is_final {
-            if row.amount < row.owed {
-                self.challenge(keeper, &row, &facts).await?;
-            }
-            if row.challenged > Amount::ZERO {
-                self.void(keeper, row.number).await?;
-            }
+            self.press(keeper, &row, &facts).await?;
             return Ok(None);
         }
         if row.stage != BatchStage::Final {
@@ -154,6 +161,17 @@ impl Watch {
         Ok((view.amount, view.proof))
     }
 
+    /// Challenges where no good proof is there, and winds down where nobody answered: also a challenge that another
+    /// worker of the provider has made, because that one may be gone.
+    async fn press(&self, keeper: Address, row: &BatchRow, facts: &BatchFacts) -> Result<(), WatchError> {
+        let is_short = row.amount < row.owed;
+        let challenged = if is_short { self.challenge(keeper, row, facts).await } else { Ok(()) };
+        if is_short || row.challenged > Amount::ZERO {
+            self.void(keeper, row.number).await?;
+        }
+        challenged
+    }
+
     /// Demands a proof on chain, once half of the reaction time went by without a good one.
     async fn challenge(&self, keeper: Address, row: &BatchRow, facts: &BatchFacts) -> Result<(), WatchError> {
         let periods = self.node.market.periods();
@@ -176,26 +194,16 @@ impl Watch {
     }
 
     /// Claims final batches once they are worth the gas.
-    async fn claim(&mut self, keeper: Address, payable: &[BatchRow]) -> Result<(), WatchError> {
+    async fn claim(&self, keeper: Address, payable: &[BatchRow]) -> Result<(), WatchError> {
         let config = &self.node.config.claim;
         let rows = &payable[..payable.len().min(config.batches)];
         let total = Amount::sum(rows.iter().map(|row| row.amount))?;
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-        if total < config.minimum {
+        if rows.is_empty() || total < config.minimum {
             return Ok(());
         }
-        let key = format!("claim:{keeper}:{}-{}:{total}:{}", first.number, last.number, self.attempt);
         let items = rows.iter().filter_map(claim_item).collect();
-        let call = settlement::claimCall { keeper, provider: self.node.config.provider, items };
-        match self.send(key, call.abi_encode()).await {
-            Ok(()) => {}
-            Err(error) => {
-                if matches!(error, WatchError::Send(SendError::Failed { .. })) {
-                    self.attempt = self.attempt.saturating_add(1);
-                }
-                return Err(error);
-            }
-        }
+        let call = settlement::claimCall { keeper, provider: self.node.config.provider, items }.abi_encode();
+        self.send(format!("claim:{}", keccak256(&call)), call).await?;
         for row in rows {
             self.node.ledger.set_stage(keeper, row.number, BatchStage::Claimed).await?;
         }
@@ -203,10 +211,24 @@ impl Watch {
         Ok(())
     }
 
+    /// Sends a call. One that was mined and reverted is settled under its key, so the next pass takes another.
     async fn send(&self, key: String, data: Vec<u8>) -> Result<(), WatchError> {
+        let key = format!("{key}:{}", self.attempt.load(Ordering::Relaxed));
         let intent = Intent { key, to: self.node.config.settlement, data: data.into() };
-        self.sender.send(intent).await?;
-        Ok(())
+        let sent = self.sender.send(intent).await;
+        if matches!(sent, Err(SendError::Failed { .. })) {
+            self.attempt.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(sent.map(drop)?)
+    }
+}
+
+/// Drops a stored leaf that the chain's root does not bind (any more): after a reorganisation the keeper may have
+/// committed another tree.
+fn forget_stale_proof(row: &mut BatchRow, provider: Address, facts: &BatchFacts) {
+    let (leaf, root) = (Leaf::earning(provider, row.amount), Leaf { hash: facts.root, sum: facts.sum });
+    if row.proof.as_ref().is_some_and(|proof| proof.verify(leaf, root).is_err()) {
+        (row.amount, row.proof) = (Amount::ZERO, None);
     }
 }
 
@@ -223,7 +245,34 @@ fn claim_item(row: &BatchRow) -> Option<settlement::ClaimItem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::tree::Node as Leaf;
+    use protocol::batch::close;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_proof_under_another_root_is_forgotten() {
+        let provider = Address::repeat_byte(7);
+        let committed = |other: u64| {
+            let earnings = BTreeMap::from([(provider, Amount(600)), (Address::repeat_byte(9), Amount(other))]);
+            let closed = close(Address::repeat_byte(6), Amount(1_000), 100, earnings, vec![]).unwrap();
+            let (root, sum) = (closed.commitment.root, closed.commitment.sum);
+            let facts = BatchFacts { sum, root, committed_at: 5, is_final: false, is_void: false };
+            (facts, closed.proof(provider).unwrap().1)
+        };
+        let ((facts, proof), (replaced, _)) = (committed(300), committed(301));
+        let row = BatchRow {
+            number: 4,
+            stage: BatchStage::Proven,
+            owed: Amount(600),
+            amount: Amount(600),
+            proof: Some(proof),
+            challenged: Amount(0),
+        };
+        let mut kept = row.clone();
+        forget_stale_proof(&mut kept, provider, &facts);
+        assert_eq!(kept, row);
+        forget_stale_proof(&mut kept, provider, &replaced);
+        assert_eq!((kept.amount, kept.proof), (Amount(0), None), "it has to be proven anew, or challenged");
+    }
 
     #[test]
     fn a_claim_carries_the_proof() {

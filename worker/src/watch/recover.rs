@@ -46,15 +46,23 @@ impl Watch {
         if void.is_empty() {
             return Ok(());
         }
-        let end = self.node.market.recovery_end(keeper).await?;
-        let too_late = self.node.market.now().await? >= end;
-        for batch in void {
-            if !too_late {
-                self.recover_batch(keeper, batch).await?;
+        let Some(end) = self.node.market.recovery_end(keeper).await? else {
+            // A reorganisation took the wind-down back: the batches are to be proven and claimed after all.
+            for batch in void {
+                self.node.ledger.set_stage(keeper, batch, BatchStage::Open).await?;
             }
-            self.node.ledger.set_stage(keeper, batch, BatchStage::Recovered).await?;
+            return Ok(());
+        };
+        let too_late = self.node.market.now().await? >= end;
+        let mut result = Ok(());
+        for batch in void {
+            // One batch that fails must not hold up the others: the time for all of them is running out.
+            match if too_late { Ok(()) } else { self.recover_batch(keeper, batch).await } {
+                Ok(()) => self.node.ledger.set_stage(keeper, batch, BatchStage::Recovered).await?,
+                Err(error) => result = Err(error),
+            }
         }
-        Ok(())
+        result
     }
 
     async fn recover_batch(&self, keeper: Address, batch: BatchNumber) -> Result<(), WatchError> {

@@ -178,11 +178,9 @@ fn an_endless_loop_uses_exactly_what_was_ordered() {
 
 #[test]
 fn an_endless_start_function_is_stopped_too() {
-    let module = format!(
-        "(module (memory (export \"memory\") 1) (func $f (loop $l (br $l))) (start $f)
-         (func (export \"run\") (result i32) (i32.const 0)))"
-    );
-    assert!(limit_error(job(&module)).0.contains("maxUnits"));
+    let module = "(module (memory (export \"memory\") 1) (func $f (loop $l (br $l))) (start $f)
+         (func (export \"run\") (result i32) (i32.const 0)))";
+    assert!(limit_error(job(module)).0.contains("maxUnits"));
 }
 
 #[test]

@@ -8,14 +8,16 @@ use protocol::amount::{Amount, Quantity};
 use protocol::job::result_hash;
 use protocol::order::{JobId, SignedOrder};
 use protocol::receipt::{Facts, Receipt};
-use protocol::signature::Domain;
+use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::{Account, ChannelId, Payment, SignedVoucher};
 use protocol::wire::{
-    ChannelView, Code, FromClient, Info, JobState, JobView, OfferView, OrderTaken, Refusal, ToClient, login_digest,
+    ChannelView, Code, FromClient, Info, JobState, JobView, OfferView, OrderTaken, Refusal, ToClient, ToWorker,
+    login_digest,
 };
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use worker::config::DirectConfig;
+use worker::ledger::{Assignment, JobStage, Ledger};
 
 const SHORT: u64 = 200_000_000;
 const LONG: u64 = 60_000_000_000;
@@ -107,6 +109,13 @@ impl Client {
         assert_eq!((channel.deposit, channel.closing), (Amount(50_000_000), false));
         self.account = channel.account;
         socket
+    }
+
+    /// An order as the worker takes it.
+    fn assignment(&self, order: &SignedOrder, session: &SigningKey) -> Assignment {
+        let signer = session.address();
+        let channel = ChannelId::of(PAYER, signer, PROVIDER);
+        Assignment { keeper: PROVIDER, order: order.clone(), signer, channel, price: PRICE, cap: Amount(2_000_000) }
     }
 
     fn voucher(&self, receipt: &Receipt, info: &Info) -> SignedVoucher {
@@ -309,5 +318,91 @@ async fn orders_that_cannot_be_served_are_refused() {
     client.submit(&order).await.unwrap();
     send(&mut socket, &FromClient::Cancel { job: order.order.id() }).await;
     assert_eq!(ended(&mut socket, order.order.id()).await.state, JobState::Cancelled);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_was_only_written_down_starts_when_it_is_sent_again() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let order = client.order(SHORT, 1).await;
+    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let assignment = client.assignment(&order, &session_key());
+    ledger.add_job(&assignment, JobStage::Queued, protocol::amount::Timestamp(5)).await.unwrap();
+    ledger.close().await;
+    let mut socket = client.connect().await;
+    assert_eq!(client.submit(&order).await.unwrap().state, JobState::Queued);
+    assert_eq!(client.pay(&mut socket, &order).await.state, JobState::Done);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_the_client_will_not_pay_does_not_hold_up_the_next() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let (first, second) = (client.order(SHORT, 1).await, client.order(SHORT, 2).await);
+    let mut socket = client.connect().await;
+    client.submit(&first).await.unwrap();
+    client.submit(&second).await.unwrap();
+    loop {
+        let job = receipt(&mut socket).await.statement.job;
+        if job == second.order.id() {
+            break;
+        }
+        send(&mut socket, &FromClient::Cancel { job }).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voucher_that_cannot_be_redeemed_does_not_hold_up_the_others() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let order = client.order(SHORT, 1).await;
+    // A channel that holds nothing (any more).
+    let stranger = crate::setup::key(9);
+    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let lost = job::order(PAYER, &stranger, &client.domain, b"lost", 9);
+    let assignment = client.assignment(&lost, &stranger);
+    ledger.add_job(&assignment, JobStage::Closed, protocol::amount::Timestamp(5)).await.unwrap();
+    let payment = Payment {
+        payer: PAYER,
+        keeper: PROVIDER,
+        batch: 0,
+        provider: PROVIDER,
+        increase: Amount(5_000),
+        receipt: B256::ZERO,
+    };
+    let voucher = Account::default().next(&payment, &protocol::voucher::Fees::direct(100)).unwrap();
+    let voucher = SignedVoucher::sign(voucher, &client.domain, &stranger);
+    let amounts = (Amount(5_000), voucher.voucher.total, true);
+    ledger.credit_direct(assignment.job(), assignment.channel, &voucher, amounts).await.unwrap();
+    ledger.close().await;
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let paid = client.pay(&mut socket, &order).await.paid.get();
+    until("the redemption", async || (client.world.balance(PROVIDER).await >= paid).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_cannot_stop_what_is_not_its_own() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    running.stop().await;
+    let keeper = crate::keeper::Keeper::start(&client.world, &client.domain).await;
+    let mut config = client.config();
+    config.keeper = Some(keeper.url.parse().unwrap());
+    let running = Running::start(config).await;
+    client.base = format!("http://{}", running.direct.unwrap());
+    until("the worker connects", async || keeper.is_connected().then_some(())).await;
+    let order = client.order(LONG, 1).await;
+    let id = order.order.id();
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let sequence = receipt(&mut socket).await.statement.sequence;
+    let refusal = Refusal::new(Code::Cancelled, "says the keeper");
+    keeper.send(ToWorker::Stop { job: id, refusal: refusal.clone() });
+    keeper.send(ToWorker::ReceiptRefused { job: id, sequence, refusal });
+    until("the answers", async || (keeper.book().failed.len() == 2).then_some(())).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let view: JobView = client.get(&format!("/v1/jobs/{id}")).await;
+    assert_eq!((view.state, view.reason), (JobState::Running, None));
     running.stop().await;
 }

@@ -34,7 +34,7 @@ pub(crate) struct Book {
     pub(crate) paid: HashMap<JobId, Amount>,
     pub(crate) newest: Option<Accepted>,
     closed: HashMap<u32, ClosedBatch>,
-    batch: u32,
+    pub(crate) batch: u32,
     /// Whether receipts are paid.
     pub(crate) pays: bool,
     /// Whether acceptances are kept from the worker.
@@ -75,7 +75,7 @@ impl Keeper {
         self.book.lock().unwrap()
     }
 
-    fn info(&self) -> Info {
+    pub(crate) fn info(&self) -> Info {
         Info {
             keeper: keeper_key().address(),
             chain_id: Quantity(self.domain.chain_id()),

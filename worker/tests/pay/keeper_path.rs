@@ -6,8 +6,10 @@ use alloy::primitives::{B256, keccak256};
 use protocol::job::result_hash;
 use protocol::order::SignedOrder;
 use protocol::signature::Domain;
-use protocol::wire::{Code, Refusal, ToWorker};
+use protocol::voucher::{Acceptance, Accepted, ChannelId, SignedAcceptance, SignedVoucher};
+use protocol::wire::{Code, Info, Refusal, ToWorker};
 use std::time::Duration;
+use worker::ledger::{Credit, Ledger};
 
 /// About 0.6 s of a standard vCPU, and some seconds of it.
 const SHORT: u64 = 200_000_000;
@@ -268,5 +270,62 @@ async fn a_worker_that_lost_its_ledger_still_claims() {
     std::fs::remove_dir_all(scene.config().data).unwrap();
     let running = scene.start(scene.config()).await;
     until("the claim", async || (scene.world.balance(PROVIDER).await == due).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_cannot_be_recovered_does_not_hold_up_the_next() {
+    let scene = Scene::set().await;
+    scene.keeper.book().batch = 2;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    scene.paid().await;
+    running.stop().await;
+    // An acceptance of an earlier batch by somebody else than the keeper: the contract refuses it.
+    let newest = scene.keeper.book().newest.unwrap();
+    let mut voucher = newest.voucher.voucher;
+    voucher.batch = 1;
+    let voucher = SignedVoucher::sign(voucher, &scene.domain, &session_key());
+    let (provider, owed) = (PROVIDER, voucher.voucher.latest.earned);
+    let acceptance = Acceptance { voucher: voucher.voucher.hash(), provider, batch: 1, owed };
+    let acceptance = SignedAcceptance::sign(acceptance, &scene.domain, &crate::setup::key(9));
+    let accepted = Accepted { voucher, acceptance };
+    let channel = ChannelId::of(PAYER, session_key().address(), keeper_key().address());
+    let job = protocol::order::JobId(B256::ZERO);
+    let ledger = Ledger::open(&scene.config().data).await.unwrap();
+    ledger.credit(&Credit { job, channel, paid: owed, last: false, accepted: &accepted }).await.unwrap();
+    ledger.close().await;
+    scene.world.pass(HEARTBEAT + 1).await;
+    let running = scene.start(scene.config()).await;
+    until("the recovery", async || (scene.world.balance(PROVIDER).await == owed.get()).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wind_down_that_is_reorganised_away_forgets_nothing() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    scene.keeper.assign(&scene.order(SHORT, 0, 1));
+    scene.paid().await;
+    running.stop().await;
+    let ledger = Ledger::open(&scene.config().data).await.unwrap();
+    let keeper = keeper_key().address();
+    ledger.set_stage(keeper, 1, worker::ledger::BatchStage::Void).await.unwrap();
+    ledger.close().await;
+    let running = scene.start(scene.config()).await;
+    let earned = scene.keeper.settle(&scene.world, true).await;
+    scene.world.pass(CHALLENGE + 1).await;
+    until("the claim", async || (scene.world.balance(PROVIDER).await == earned.get()).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_cannot_become_another_one() {
+    let scene = Scene::set().await;
+    let running = scene.start(scene.config()).await;
+    let logins = scene.keeper.book().hellos.len();
+    let info = Info { keeper: alloy::primitives::Address::repeat_byte(3), ..scene.keeper.info() };
+    scene.keeper.send(ToWorker::Info { info });
+    until("a new login", async || (scene.keeper.book().hellos.len() > logins).then_some(())).await;
     running.stop().await;
 }

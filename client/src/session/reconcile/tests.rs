@@ -69,6 +69,16 @@ fn a_lost_state_file_is_restored_from_our_own_signature() {
 }
 
 #[test]
+fn a_voucher_that_was_replaced_restores_nothing() {
+    let (mut state, old) = in_flight();
+    state.in_flight.clear();
+    let lie = with(view(&state), &old);
+    assert_eq!(state.signed, old.total);
+    let expected = ReconcileError::Replaced { theirs: old.total, signed: old.total };
+    assert_eq!(reconcile(&state, &lie, &domain()), Err(expected));
+}
+
+#[test]
 fn evidence_must_be_ours_and_complete() {
     let (signed_state, voucher) = in_flight();
     let good = with(view(&signed_state), &voucher);

@@ -1,5 +1,7 @@
 //! The store against a plain model of the protocol: random histories, applied, taken back and applied again.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail by panicking, too")]
+
 mod history;
 mod model;
 
