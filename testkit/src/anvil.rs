@@ -31,9 +31,8 @@ pub struct Anvil {
 }
 
 impl Anvil {
-    /// Starts a chain on a free port, with its log in `folder`.
+    /// Starts a chain on `port`, with its log in `folder`.
     pub async fn start(folder: &Path, guard: Option<&Path>, port: u16, mining: Mining) -> anyhow::Result<Self> {
-        let port = if port == 0 { free_port()? } else { port };
         let mut command = vec![tools::foundry("anvil")?.display().to_string()];
         for argument in ["--chain-id", &CHAIN_ID.to_string(), "--port", &port.to_string(), "--silent"] {
             command.push(argument.to_owned());
@@ -176,18 +175,4 @@ pub struct Call {
     pub to: Option<Address>,
     /// Calldata or creation code.
     pub data: Bytes,
-}
-
-/// A port that was free a moment ago.
-///
-/// Taken from below the range in which the system numbers outgoing connections: one of those could otherwise have it
-/// before the service that it is meant for.
-pub fn free_port() -> anyhow::Result<u16> {
-    for _ in 0..1_000 {
-        let port = rand::random_range(15_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port between 15000 and 32000 is free on this machine")
 }

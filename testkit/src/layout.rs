@@ -1,8 +1,8 @@
 //! Where a local network lies: its folder, its ports, and the configuration file and key of each service.
 
 use crate::accounts::Accounts;
-use crate::anvil::{CHAIN_ID, free_port};
-use anyhow::Context;
+use crate::anvil::CHAIN_ID;
+use anyhow::{Context, bail};
 use client::network::Network;
 use protocol::signature::SigningKey;
 use std::fs;
@@ -28,32 +28,65 @@ pub struct Ports {
     pub admin: [u16; 3],
 }
 
-impl Ports {
-    /// Ports that are easy to remember, each replaced by a free one where something else has it.
-    pub fn preferred() -> anyhow::Result<Self> {
-        let or_free = |port: u16| match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => Ok(port),
-            Err(_) => free_port(),
-        };
-        Ok(Self {
-            chain: or_free(8545)?,
-            keeper: or_free(7100)?,
-            indexer: or_free(7200)?,
-            direct: or_free(7300)?,
-            admin: [or_free(7101)?, or_free(7201)?, or_free(7301)?],
-        })
+/// Ports that no other network of ours takes while this value lives.
+///
+/// Ports are chosen long before the services bind them, so looking for free ones is not enough: two networks would
+/// find the same. Each takes a block of ports instead, and holds it by listening on its first. The blocks lie below
+/// the range in which the system numbers outgoing connections.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The ports.
+    pub ports: Ports,
+    _block: TcpListener,
+}
+
+const BLOCK: u16 = 8;
+const BLOCKS: std::ops::Range<u16> = 2_000..4_000;
+
+impl Reserved {
+    /// A block of ports, all free now.
+    pub fn new() -> anyhow::Result<Self> {
+        for _ in 0..10_000 {
+            let first = rand::random_range(BLOCKS) * BLOCK;
+            let Ok(block) = TcpListener::bind((Ipv4Addr::LOCALHOST, first)) else { continue };
+            if (first + 1..first + BLOCK).all(is_free) {
+                let ports = Ports {
+                    chain: first + 1,
+                    keeper: first + 2,
+                    indexer: first + 3,
+                    direct: first + 4,
+                    admin: [first + 5, first + 6, first + 7],
+                };
+                return Ok(Self { ports, _block: block });
+            }
+        }
+        bail!("no {BLOCK} neighbouring ports are free on this machine")
     }
 
-    /// Free ports.
-    pub fn free() -> anyhow::Result<Self> {
-        Ok(Self {
-            chain: free_port()?,
-            keeper: free_port()?,
-            indexer: free_port()?,
-            direct: free_port()?,
-            admin: [free_port()?, free_port()?, free_port()?],
-        })
+    /// The same, but with ports that are easy to remember wherever nothing else has them.
+    pub fn preferred() -> anyhow::Result<Self> {
+        let mut reserved = Self::new()?;
+        let ports = &mut reserved.ports;
+        let [keeper_admin, indexer_admin, worker_admin] = &mut ports.admin;
+        for (port, usual) in [
+            (&mut ports.chain, 8545),
+            (&mut ports.keeper, 7100),
+            (keeper_admin, 7101),
+            (&mut ports.indexer, 7200),
+            (indexer_admin, 7201),
+            (&mut ports.direct, 7300),
+            (worker_admin, 7301),
+        ] {
+            if is_free(usual) {
+                *port = usual;
+            }
+        }
+        Ok(reserved)
     }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// How the services of a local network are tuned; the tests make them quicker or stricter.

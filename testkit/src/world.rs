@@ -4,7 +4,7 @@ use crate::accounts::Accounts;
 use crate::anvil::{Anvil, CHAIN_ID, Mining};
 use crate::deploy::{Stage, deploy};
 use crate::facts::Facts;
-use crate::layout::{Layout, Ports, Tuning, http};
+use crate::layout::{Layout, Reserved, Tuning, http};
 use crate::services::{Host, Running, Service};
 use crate::tools;
 use alloy::primitives::Address;
@@ -42,12 +42,14 @@ pub struct World {
     /// Files and ports.
     pub layout: Layout,
     folder: tempfile::TempDir,
+    _ports: Reserved,
 }
 
 /// Where a network will lie, known before it starts so that proxies can be put in front of it.
 #[derive(Debug)]
 pub struct Plan {
     folder: tempfile::TempDir,
+    ports: Reserved,
     /// Its files and ports.
     pub layout: Layout,
 }
@@ -56,8 +58,9 @@ impl Plan {
     /// A folder of its own and free ports.
     pub fn new() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let layout = Layout::new(folder.path().to_path_buf(), Ports::free()?);
-        Ok(Self { folder, layout })
+        let ports = Reserved::new()?;
+        let layout = Layout::new(folder.path().to_path_buf(), ports.ports);
+        Ok(Self { folder, ports, layout })
     }
 }
 
@@ -69,12 +72,12 @@ pub fn quick() -> Tuning {
 impl World {
     /// A chain with contracts and seeded accounts, and nothing running yet.
     pub async fn new(plan: Plan, tuning: &Tuning) -> anyhow::Result<Self> {
-        let Plan { folder, layout } = plan;
+        let Plan { folder, ports, layout } = plan;
         let anvil = Anvil::start(folder.path(), None, layout.ports().chain, Mining::EverySecond).await?;
         let accounts = Accounts::local();
         let network = deploy(&anvil, &accounts, &Stage::default()).await?;
         layout.write(&network, &accounts, tuning)?;
-        Ok(Self { services: Vec::new(), anvil, network, accounts, layout, folder })
+        Ok(Self { services: Vec::new(), anvil, network, accounts, layout, folder, _ports: ports })
     }
 
     /// The same with keeper, indexer and worker running as tasks of this process.

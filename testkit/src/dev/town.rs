@@ -4,7 +4,7 @@ use crate::accounts::Accounts;
 use crate::anvil::{Anvil, Mining};
 use crate::deploy::{Stage, deploy};
 use crate::dev::report::Timings;
-use crate::layout::{Layout, Ports, Tuning, http, loopback};
+use crate::layout::{Layout, Reserved, Tuning, http, loopback};
 use crate::tools::Process;
 use anyhow::{Context, bail};
 use client::network::Network;
@@ -26,6 +26,7 @@ pub struct Town {
     pub layout: Layout,
     /// So that two networks do not share a folder.
     _lock: fs::File,
+    _ports: Reserved,
 }
 
 impl Town {
@@ -38,8 +39,8 @@ impl Town {
     ) -> anyhow::Result<Self> {
         let lock = lock(folder)?;
         let own = std::env::current_exe().context("finding this program")?;
-        let ports = if free_ports { Ports::free()? } else { Ports::preferred()? };
-        let layout = Layout::new(folder.to_path_buf(), ports);
+        let ports = if free_ports { Reserved::new()? } else { Reserved::preferred()? };
+        let layout = Layout::new(folder.to_path_buf(), ports.ports);
         let accounts = Accounts::local();
 
         let start = Instant::now();
@@ -54,7 +55,7 @@ impl Town {
         eprintln!("  contracts settlement {}  token {}", network.settlement, network.token);
 
         let start = Instant::now();
-        let mut town = Self { services: Vec::new(), anvil, network, accounts, layout, _lock: lock };
+        let mut town = Self { services: Vec::new(), anvil, network, accounts, layout, _lock: lock, _ports: ports };
         for name in ["keeper", "indexer", "worker"] {
             town.spawn(name, &own)?;
         }

@@ -21,6 +21,7 @@ use worker::ledger::{Assignment, JobStage, Ledger};
 
 const SHORT: u64 = 200_000_000;
 const LONG: u64 = 60_000_000_000;
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -331,7 +332,8 @@ async fn an_order_that_was_only_written_down_starts_when_it_is_sent_again() {
     ledger.close().await;
     let mut socket = client.connect().await;
     assert_eq!(client.submit(&order).await.unwrap().state, JobState::Queued);
-    assert_eq!(client.pay(&mut socket, &order).await.state, JobState::Done);
+    let job = tokio::time::timeout(PATIENCE, client.pay(&mut socket, &order)).await.expect("the job starts");
+    assert_eq!(job.state, JobState::Done);
     running.stop().await;
 }
 
@@ -343,7 +345,8 @@ async fn a_job_that_the_client_will_not_pay_does_not_hold_up_the_next() {
     client.submit(&first).await.unwrap();
     client.submit(&second).await.unwrap();
     loop {
-        let job = receipt(&mut socket).await.statement.job;
+        let asked = tokio::time::timeout(PATIENCE, receipt(&mut socket)).await.expect("the next job is asked for");
+        let job = asked.statement.job;
         if job == second.order.id() {
             break;
         }
