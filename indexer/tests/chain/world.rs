@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use service::chain::ChainConfig;
 use service::shutdown::Shutdown;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -73,16 +74,23 @@ pub(crate) struct Running {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let port = free_port();
         let anvil = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join(format!("../node_modules/@foundry-rs/anvil-{}/bin/anvil", system()));
-        let child = Command::new(&anvil)
-            .args(["--silent", "--chain-id", &CHAIN_ID.to_string(), "--port", &port.to_string()])
-            .stdout(Stdio::null())
+        let mut child = Command::new(&anvil)
+            .args(["--chain-id", &CHAIN_ID.to_string(), "--port", "0"])
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start ({error}): run `npm ci`", anvil.display()));
-        let rpc: url::Url = format!("http://127.0.0.1:{port}/").parse().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
+            .expect("anvil prints where it listens");
+        // A full pipe would stop the node.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let rpc: url::Url = format!("http://{address}/").parse().unwrap();
         let provider = ProviderBuilder::new().connect_http(rpc.clone()).erased();
         let (keeper_url, published) = publish().await;
         let mut world = Self {
@@ -385,10 +393,6 @@ async fn publish() -> (url::Url, Published) {
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (url, published)
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn system() -> &'static str {
