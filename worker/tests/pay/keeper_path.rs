@@ -296,6 +296,8 @@ async fn a_batch_that_cannot_be_recovered_does_not_hold_up_the_next() {
     ledger.credit(&Credit { job, channel, paid: owed, last: false, accepted: &accepted }).await.unwrap();
     ledger.close().await;
     scene.world.pass(HEARTBEAT + 1).await;
+    let lapse = scene.world.settlement.lapse(keeper_key().address()).calldata().clone();
+    scene.world.send(PAYER, *scene.world.settlement.address(), lapse).await;
     let running = scene.start(scene.config()).await;
     until("the recovery", async || (scene.world.balance(PROVIDER).await == owed.get()).then_some(())).await;
     running.stop().await;
