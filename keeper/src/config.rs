@@ -101,6 +101,8 @@ impl Default for BatchConfig {
 pub struct MarketConfig {
     /// How long a job waits for a voucher, and a stopped one for its worker, before it is ended, in milliseconds.
     pub pay_within_ms: u64,
+    /// How long a receipt that its client does not answer holds up those of the channel's other jobs, in milliseconds.
+    pub turn_ms: u64,
     /// Most jobs of one channel that may wait or run at a time.
     pub open_jobs_per_channel: usize,
     /// Most offers that may rest for one provider.
@@ -109,7 +111,7 @@ pub struct MarketConfig {
 
 impl Default for MarketConfig {
     fn default() -> Self {
-        Self { pay_within_ms: 600_000, open_jobs_per_channel: 1_000, offers_per_provider: 1_000 }
+        Self { pay_within_ms: 600_000, turn_ms: 10_000, open_jobs_per_channel: 1_000, offers_per_provider: 1_000 }
     }
 }
 

@@ -13,7 +13,7 @@ use protocol::resource::Resource;
 use protocol::voucher::ChannelId;
 use protocol::wire::{JobState, ToClient, ToWorker};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A channel with open jobs, open sockets, or both.
@@ -26,12 +26,14 @@ pub(super) struct Tab {
     pub(super) waiting: VecDeque<JobId>,
     /// The job whose receipt was forwarded.
     pub(super) in_flight: Option<JobId>,
+    forwarded_at: Instant,
     pub(super) sockets: Vec<(Session, mpsc::Sender<ToClient>)>,
 }
 
 impl Tab {
     pub(super) fn new(channel: Channel, deposit: Deposit) -> Self {
-        Self { channel, deposit, jobs: BTreeSet::new(), waiting: VecDeque::new(), in_flight: None, sockets: Vec::new() }
+        let (jobs, waiting, sockets) = (BTreeSet::new(), VecDeque::new(), Vec::new());
+        Self { channel, deposit, jobs, waiting, in_flight: None, forwarded_at: Instant::now(), sockets }
     }
 
     /// Sends to every socket of the channel; one that does not keep up is dropped and connects again.
@@ -166,9 +168,23 @@ impl Books {
             let Some(id) = tab.waiting.pop_front() else { return };
             let Some(job) = self.jobs.get(&id).filter(|job| job.is_unpaid()) else { continue };
             tab.in_flight = Some(id);
+            tab.forwarded_at = Instant::now();
             if let Some(frame) = views::receipt(job) {
                 tab.send(&frame);
             }
+        }
+    }
+
+    /// Gives every channel's next receipt its turn where the one before was not answered for so long: a client may
+    /// have declined it, and says so by silence. Its voucher is taken whenever it comes.
+    pub(super) fn pass_on(&mut self, turn: Duration) {
+        let over = |tab: &Tab| !tab.waiting.is_empty() && tab.forwarded_at.elapsed() >= turn;
+        let channels: Vec<_> = self.tabs.iter().filter(|(_, tab)| over(tab)).map(|(id, _)| *id).collect();
+        for channel in channels {
+            if let Some(tab) = self.tabs.get_mut(&channel) {
+                tab.waiting.extend(tab.in_flight.take());
+            }
+            self.forward(channel);
         }
     }
 

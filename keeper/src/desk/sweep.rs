@@ -29,6 +29,7 @@ impl Desk {
             let lost = Refusal::new(Code::WorkerLost, "The worker vanished; what was paid until then stays paid.");
             self.end(&mut books, id, lost).await?;
         }
+        books.pass_on(Duration::from_millis(self.terms.config.market.turn_ms));
         let patience = Duration::from_millis(self.terms.config.market.pay_within_ms);
         let over: Vec<_> =
             books.waiting.iter().filter(|(_, wait)| wait.since.elapsed() >= patience).map(|(id, _)| *id).collect();
