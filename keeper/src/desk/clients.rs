@@ -1,8 +1,9 @@
 //! Clients at the desk.
 
+use super::books::Tab;
 use super::orders::check_channel;
 use super::{Desk, Result, Seat, views};
-use crate::dispatch::OUTBOX;
+use crate::dispatch::{OUTBOX, Session};
 use alloy::primitives::Address;
 use keeper_store::Store;
 use protocol::voucher::ChannelId;
@@ -61,16 +62,7 @@ impl Desk {
         // The receipt in flight may have been lost on its way; the newest of its job takes its place.
         frames.extend(tab.in_flight.and_then(|job| books.jobs.get(&job)).and_then(views::receipt));
         if let Some(tab) = books.tabs.get_mut(&id) {
-            // More open jobs than an outbox holds are read by GET /v1/jobs.
-            for frame in frames {
-                if outbox.try_send(frame).is_err() {
-                    break;
-                }
-            }
-            if tab.sockets.len() >= SOCKETS {
-                tab.sockets.remove(0);
-            }
-            tab.sockets.push((session, outbox));
+            seat(tab, session, outbox, frames);
         }
         Ok((Seat { who: id, session }, inbox))
     }
@@ -90,4 +82,18 @@ impl Desk {
         let Some(tab) = books.tabs.get_mut(&seat.who) else { return };
         tab.sockets.retain(|(session, outbox)| *session != seat.session || outbox.try_send(frame.clone()).is_ok());
     }
+}
+
+/// Greets a new socket, and lets it hear what follows.
+fn seat(tab: &mut Tab, session: Session, outbox: mpsc::Sender<ToClient>, frames: Vec<ToClient>) {
+    // More open jobs than an outbox holds are read by GET /v1/jobs.
+    for frame in frames {
+        if outbox.try_send(frame).is_err() {
+            break;
+        }
+    }
+    if tab.sockets.len() >= SOCKETS {
+        tab.sockets.remove(0);
+    }
+    tab.sockets.push((session, outbox));
 }
