@@ -35,10 +35,10 @@ fn programs() -> Result<()> {
     }
     if version("python3").is_none() {
         missing.push("Python 3");
-        hints.push("python3 python3-venv");
+        hints.push("python3 python3-pip python3-venv");
     }
-    if version("cc").is_none() {
-        missing.push("a C compiler");
+    if version("cc").is_none() || version("c++").is_none() {
+        missing.push("a C and C++ compiler");
         hints.push("build-essential");
     }
     if missing.is_empty() {
