@@ -49,18 +49,14 @@ async fn talk(
     mut inbox: mpsc::Receiver<ToClient>,
 ) -> Result<(), Gone> {
     let mut ping = tokio::time::interval(PING);
-    loop {
-        tokio::select! {
-            () = api.shutdown.cancelled() => return Ok(()),
-            frame = inbox.recv() => socket.send(&frame.ok_or(Gone)?).await?,
-            _ = ping.tick() => socket.ping().await?,
-            incoming = socket.receive() => match incoming? {
-                Incoming::Frame(frame) => handle(api, seat, frame).await,
-                Incoming::Bad(refusal) => tracing::warn!(channel = %seat.who, %refusal, "a frame was not understood"),
-                Incoming::Nothing => {}
-            },
+    while let Some(incoming) = socket.turn(&mut inbox, &mut ping, &api.shutdown).await? {
+        match incoming {
+            Incoming::Frame(frame) => handle(api, seat, frame).await,
+            Incoming::Bad(refusal) => tracing::warn!(channel = %seat.who, %refusal, "a frame was not understood"),
+            Incoming::Nothing => {}
         }
     }
+    Ok(())
 }
 
 async fn handle(api: &Api, seat: Seat<ChannelId>, frame: FromClient) {

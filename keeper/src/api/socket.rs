@@ -9,7 +9,10 @@ use protocol::signature::Signature;
 use protocol::wire::{Code, Refusal, login_digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service::shutdown::Shutdown;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::Interval;
 
 /// Largest frame.
 const MAX_FRAME: usize = 256 * 1024;
@@ -55,7 +58,7 @@ impl Socket {
     }
 
     /// Asks a silent peer whether it is there; gives one up that has been silent for too long.
-    pub(super) async fn ping(&mut self) -> Result<(), Gone> {
+    async fn ping(&mut self) -> Result<(), Gone> {
         if self.heard.elapsed() > SILENCE {
             return Err(Gone);
         }
@@ -70,7 +73,7 @@ impl Socket {
     }
 
     /// Waits for what comes next. Safe to drop half-way.
-    pub(super) async fn receive<T: DeserializeOwned>(&mut self) -> Result<Incoming<T>, Gone> {
+    async fn receive<T: DeserializeOwned>(&mut self) -> Result<Incoming<T>, Gone> {
         let message = self.inner.next().await.ok_or(Gone)?.map_err(|_| Gone)?;
         self.heard = Instant::now();
         Ok(match message {
@@ -82,6 +85,23 @@ impl Socket {
             Message::Close(_) => return Err(Gone),
             Message::Ping(_) | Message::Pong(_) => Incoming::Nothing,
         })
+    }
+
+    /// Sends what is for the peer, and asks whether it is there, until something comes in. `None` once the keeper stops.
+    pub(super) async fn turn<In: DeserializeOwned, Out: Serialize>(
+        &mut self,
+        outbox: &mut mpsc::Receiver<Out>,
+        ping: &mut Interval,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Incoming<In>>, Gone> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                frame = outbox.recv() => self.send(&frame.ok_or(Gone)?).await?,
+                _ = ping.tick() => self.ping().await?,
+                incoming = self.receive() => return incoming.map(Some),
+            }
+        }
     }
 
     /// The first frame of a peer, within a few seconds.
