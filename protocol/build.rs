@@ -43,11 +43,13 @@ fn with_forge(forge: &Path, root: &Path, out: &Path, abi: &Path) -> Result<(), B
     let solc = env::var_os("FOUNDRY_SOLC").map_or_else(|| root.join("contracts/tools/solc"), PathBuf::from);
     let output = Command::new(forge)
         .current_dir(root)
-        .args(["build", "--skip", "test", "--skip", "script", "--out"])
+        .args(["build", "contracts/src", "--out"])
         .arg(&artifacts)
         .arg("--cache-path")
         .arg(out.join("cache"))
         .env("FOUNDRY_SOLC", solc)
+        // What is embedded here is what gets deployed.
+        .env("FOUNDRY_PROFILE", "production")
         .output()?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();

@@ -54,12 +54,12 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "CAPA_NETWORK",
+        env = "CAPA_ADDRESS_BOOK",
         hide_env_values = true,
         value_name = "FILE",
         help_heading = "Settings"
     )]
-    pub network: Option<PathBuf>,
+    pub address_book: Option<PathBuf>,
     /// Keeper, or a provider's direct endpoint
     #[arg(
         long,
@@ -186,7 +186,7 @@ mod tests {
             ("--config", "c"),
             ("--rpc", "http://127.0.0.1:1"),
             ("--chain-id", "7"),
-            ("--network", "n"),
+            ("--address-book", "n"),
             ("--keeper", "http://127.0.0.1:2"),
             ("--indexer", "http://127.0.0.1:3"),
             ("--wallet", "w"),

@@ -84,7 +84,7 @@ async fn open(context: &Context, amount: Amount, with: With) -> Result<(), CliEr
 
 /// A keeper counts a deposit from the chain's safe head, so an order before that would be refused.
 async fn wait_until_safe(context: &Context, block: u64) -> Result<(), CliError> {
-    let chain = context.chain(&context.network()?).await?;
+    let chain = context.chain(&context.book()?).await?;
     let start = Instant::now();
     while chain.head(Tag::Safe).await?.number < block {
         if start.elapsed() > SAFE_PATIENCE {

@@ -7,10 +7,11 @@ use crate::settings::Settings;
 use alloy::primitives::Address;
 use client::anchor::ChainAnchor;
 use client::keeper::Keeper;
-use client::network::Network;
 use client::wallet::Wallet;
+use protocol::address_book::AddressBook;
 use protocol::signature::SigningKey;
 use service::chain::{Chain, ChainConfig};
+use service::config::read_json;
 use std::path::Path;
 use url::Url;
 
@@ -29,33 +30,37 @@ impl Context {
         Self { settings, output }
     }
 
-    /// The deployment.
-    pub fn network(&self) -> Result<Network, CliError> {
-        let path = self.settings.network.value.as_deref();
-        let path = path.ok_or_else(|| missing("address book", "network", "CAPA_NETWORK"))?;
-        let network = Network::read(path)?;
+    /// The deployment, as its address book describes it.
+    pub fn book(&self) -> Result<AddressBook, CliError> {
+        let path = self.settings.address_book.value.as_deref();
+        let path = path.ok_or_else(|| missing("address book", "address_book", "CAPA_ADDRESS_BOOK"))?;
+        let book: AddressBook = read_json(path).map_err(|error| {
+            CliError::Usage(format!("the address book cannot be used: {error}. Name another one with --address-book"))
+        })?;
         match self.settings.chain_id.value {
-            Some(expected) if expected != network.chain_id.get() => Err(CliError::Usage(format!(
+            Some(expected) if expected != book.chain_id.get() => Err(CliError::Usage(format!(
                 "the address book is for chain {}, the settings say {expected}: use the book of that chain",
-                network.chain_id
+                book.chain_id
             ))),
-            _ => Ok(network),
+            _ => Ok(book),
         }
     }
 
-    /// The chain, checked to be the right one.
-    pub async fn chain(&self, network: &Network) -> Result<Chain, CliError> {
+    /// The chain, checked to be the right one and to carry the right contracts.
+    pub async fn chain(&self, book: &AddressBook) -> Result<Chain, CliError> {
         let rpc = self.settings.rpc.value.clone().ok_or_else(|| missing("RPC endpoint", "rpc", "CAPA_RPC"))?;
         let config =
-            ChainConfig { endpoints: vec![rpc], chain_id: network.chain_id.get(), timeout_ms: 10_000, poll_ms: 500 };
-        Ok(Chain::connect(&config).await?)
+            ChainConfig { endpoints: vec![rpc], chain_id: book.chain_id.get(), timeout_ms: 10_000, poll_ms: 500 };
+        let chain = Chain::connect(&config).await?;
+        chain.verify_deployment(book.chain_id.get(), book.code()).await?;
+        Ok(chain)
     }
 
     /// The chain and the contracts on it.
     pub async fn anchor(&self) -> Result<(Chain, ChainAnchor), CliError> {
-        let network = self.network()?;
-        let chain = self.chain(&network).await?;
-        Ok((chain.clone(), ChainAnchor::new(chain, network)))
+        let book = self.book()?;
+        let chain = self.chain(&book).await?;
+        Ok((chain.clone(), ChainAnchor::new(chain, book)))
     }
 
     /// The keeper's URL.
@@ -85,10 +90,10 @@ impl Context {
 
     /// The wallet, opened.
     pub async fn wallet(&self) -> Result<Wallet, CliError> {
-        let network = self.network()?;
-        let chain = self.chain(&network).await?;
+        let book = self.book()?;
+        let chain = self.chain(&book).await?;
         let key = keys::open(self.wallet_path()?, self.settings.password_file.value.as_deref())?;
-        Ok(Wallet::new(chain, network, key).await?)
+        Ok(Wallet::new(chain, book, key).await?)
     }
 
     /// The session key, opened.

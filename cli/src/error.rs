@@ -3,7 +3,6 @@
 use client::anchor::AnchorError;
 use client::keeper::KeeperError;
 use client::manifest::ManifestError;
-use client::network::NetworkError;
 use client::session::SessionError;
 use client::session::state::StateError;
 use client::verify::VerifyError;
@@ -122,12 +121,6 @@ impl From<VerifyError> for CliError {
 
 impl From<ManifestError> for CliError {
     fn from(error: ManifestError) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
-impl From<NetworkError> for CliError {
-    fn from(error: NetworkError) -> Self {
         Self::Usage(error.to_string())
     }
 }

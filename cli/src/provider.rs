@@ -19,7 +19,10 @@ pub enum ProviderCommand {
         /// Where offers and status can be asked for
         #[arg(long, default_value = "")]
         endpoint: String,
-        /// Hash of the terms you work under
+        /// Where the text of the terms you work under can be read
+        #[arg(long, default_value = "", value_name = "URI")]
+        terms_uri: String,
+        /// Hash of that text
         #[arg(long, default_value_t = B256::ZERO)]
         terms: B256,
     },
@@ -61,8 +64,9 @@ pub enum ProviderCommand {
 /// Runs a verb.
 pub async fn run(command: ProviderCommand, context: &Context) -> Result<(), CliError> {
     match command {
-        ProviderCommand::Register { endpoint, terms } => {
-            report(context, "registered", &context.wallet().await?.register_provider(&endpoint, terms).await?)
+        ProviderCommand::Register { endpoint, terms_uri, terms } => {
+            let wallet = context.wallet().await?;
+            report(context, "registered", &wallet.register_provider(&endpoint, &terms_uri, terms).await?)
         }
         ProviderCommand::AddWorker { worker_key, worker_password_file, worker, consent } => {
             let wallet = context.wallet().await?;
@@ -99,9 +103,9 @@ fn signed(
     keystore: &std::path::Path,
     password_file: Option<PathBuf>,
 ) -> Result<(Address, Signature), CliError> {
-    let network = context.network()?;
+    let book = context.book()?;
     let key = keys::open(keystore, password_file.as_deref())?;
-    Ok((key.address(), consent(network.chain_id.get(), network.registry, provider, &key)))
+    Ok((key.address(), consent(book.chain_id.get(), book.registry(), provider, &key)))
 }
 
 async fn status(context: &Context, provider: Option<Address>) -> Result<(), CliError> {
@@ -109,9 +113,9 @@ async fn status(context: &Context, provider: Option<Address>) -> Result<(), CliE
         Some(provider) => provider,
         None => keys::address(context.wallet_path()?)?,
     };
-    let network = context.network()?;
-    let chain = context.chain(&network).await?;
-    let record = client::provider::record(&chain, &network, provider).await?;
+    let book = context.book()?;
+    let chain = context.chain(&book).await?;
+    let record = client::provider::record(&chain, &book, provider).await?;
     if record.registered_at.is_none() {
         let text = format!("{provider} is no provider: register it with `capa provider register`");
         return Err(CliError::NotFound(text));

@@ -15,7 +15,7 @@ use url::Url;
 struct File {
     rpc: Option<Url>,
     chain_id: Option<u64>,
-    network: Option<PathBuf>,
+    address_book: Option<PathBuf>,
     keeper: Option<Url>,
     indexer: Option<Url>,
     wallet: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct Settings {
     /// Chain id that the address book must name.
     pub chain_id: Setting<u64>,
     /// Address book.
-    pub network: Setting<PathBuf>,
+    pub address_book: Setting<PathBuf>,
     /// Keeper or direct endpoint.
     pub keeper: Setting<Url>,
     /// Indexer.
@@ -111,7 +111,12 @@ impl Settings {
         Ok(Self {
             rpc: Setting::resolve(given.rpc.as_ref(), source("rpc"), file.rpc, None),
             chain_id: Setting::resolve(given.chain_id.as_ref(), source("chain_id"), file.chain_id, None),
-            network: Setting::resolve(given.network.as_ref(), source("network"), file.network, None),
+            address_book: Setting::resolve(
+                given.address_book.as_ref(),
+                source("address_book"),
+                file.address_book,
+                None,
+            ),
             keeper: Setting::resolve(given.keeper.as_ref(), source("keeper"), file.keeper, None),
             indexer: Setting::resolve(given.indexer.as_ref(), source("indexer"), file.indexer, None),
             wallet: Setting::resolve(
@@ -145,7 +150,7 @@ impl Settings {
         let rows = [
             ("rpc", url(&self.rpc), self.rpc.origin),
             ("chain_id", self.chain_id.value.map(|id| id.to_string()), self.chain_id.origin),
-            ("network", path(&self.network), self.network.origin),
+            ("address_book", path(&self.address_book), self.address_book.origin),
             ("keeper", url(&self.keeper), self.keeper.origin),
             ("indexer", url(&self.indexer), self.indexer.origin),
             ("wallet", path(&self.wallet), self.wallet.origin),

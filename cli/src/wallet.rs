@@ -113,9 +113,9 @@ async fn print_balance(context: &Context, address: Option<Address>) -> Result<()
         Some(address) => address,
         None => keys::address(context.wallet_path()?)?,
     };
-    let network = context.network()?;
-    let chain = context.chain(&network).await?;
-    let amount = balance(&chain, &network, owner).await?;
+    let book = context.book()?;
+    let chain = context.chain(&book).await?;
+    let amount = balance(&chain, &book, owner).await?;
     let mut view = table(&["address", "CAPA"]);
     view.add_row([owner.to_string(), amount.to_capa()]);
     context.output.data(&json!({ "address": owner, "balance": amount, "decimals": 9 }), &view)

@@ -80,10 +80,10 @@ fn usage_errors_exit_with_2_and_say_what_to_do() {
         (vec!["job", "submit", "none", "--max-total", "1"], "job.json"),
         (vec!["channel", "open", "-5"], "unexpected argument"),
         (vec!["channel", "status"], "CAPA_KEEPER"),
-        (vec!["wallet", "balance", "0x00000000000000000000000000000000000000aa"], "CAPA_NETWORK"),
+        (vec!["wallet", "balance", "0x00000000000000000000000000000000000000aa"], "CAPA_ADDRESS_BOOK"),
         (
-            vec!["--network", "none.json", "provider", "status", "0x00000000000000000000000000000000000000aa"],
-            "--network",
+            vec!["--address-book", "none.json", "provider", "status", "0x00000000000000000000000000000000000000aa"],
+            "--address-book",
         ),
         (vec!["--config", "none.toml", "config", "show"], "cannot be read"),
         (vec!["--config", broken.to_str().unwrap(), "config", "show"], "keper"),
@@ -159,7 +159,7 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
     assert_eq!(of("indexer"), ("http://environment:2/".into(), "environment".into()));
     assert_eq!(of("rpc"), ("http://file:3/".into(), "file".into()));
     assert_eq!(of("state").1, "default");
-    assert_eq!(of("network").1, "unset");
+    assert_eq!(of("address_book").1, "unset");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! A keeper states most of this in its terms as well. It could lie, so the session asks here before it signs.
 
-use crate::network::Network;
 use alloy::eips::BlockId;
 use alloy::primitives::Address;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity, Timestamp};
 use protocol::bindings::catalog::ResourceCatalogInstance;
 use protocol::bindings::registry::ProviderRegistryInstance;
@@ -141,18 +141,18 @@ pub trait Anchor: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct ChainAnchor {
     chain: Chain,
-    network: Network,
+    book: AddressBook,
 }
 
 impl ChainAnchor {
-    /// Asks `chain` about the contracts of `network`.
-    pub const fn new(chain: Chain, network: Network) -> Self {
-        Self { chain, network }
+    /// Asks `chain` about the contracts of `book`.
+    pub const fn new(chain: Chain, book: AddressBook) -> Self {
+        Self { chain, book }
     }
 
     /// The address book in use.
-    pub const fn network(&self) -> &Network {
-        &self.network
+    pub const fn book(&self) -> &AddressBook {
+        &self.book
     }
 }
 
@@ -160,7 +160,7 @@ impl Anchor for ChainAnchor {
     async fn settling(&self, keeper: Address) -> Result<Settling, AnchorError> {
         // All reads are of one block: a commit between two of them would pair a batch with the wrong rate.
         let block = BlockId::from(self.chain.head(Tag::Latest).await?.number);
-        let contract = SettlementInstance::new(self.network.settlement, self.chain.provider());
+        let contract = SettlementInstance::new(self.book.settlement(), self.chain.provider());
         let state = contract.keeper(keeper).block(block).call().await?;
         let status = KeeperStatus::from_number(state.status)?;
         if status == KeeperStatus::None {
@@ -178,7 +178,7 @@ impl Anchor for ChainAnchor {
     }
 
     async fn channel(&self, id: ChannelId) -> Result<ChannelState, AnchorError> {
-        let contract = SettlementInstance::new(self.network.settlement, self.chain.provider());
+        let contract = SettlementInstance::new(self.book.settlement(), self.chain.provider());
         let stored = contract.channel(id.0).call().await?;
         Ok(ChannelState {
             deposit: Amount(stored.deposit),
@@ -190,13 +190,13 @@ impl Anchor for ChainAnchor {
     }
 
     async fn provider_of(&self, worker: Address) -> Result<Option<Address>, AnchorError> {
-        let contract = ProviderRegistryInstance::new(self.network.registry, self.chain.provider());
+        let contract = ProviderRegistryInstance::new(self.book.registry(), self.chain.provider());
         let provider = contract.providerOf(worker).call().await?;
         Ok((provider != Address::ZERO).then_some(provider))
     }
 
     async fn resources(&self) -> Result<Vec<Resource>, AnchorError> {
-        let contract = ResourceCatalogInstance::new(self.network.catalog, self.chain.provider());
+        let contract = ResourceCatalogInstance::new(self.book.catalog(), self.chain.provider());
         let classes = contract.classes().call().await?;
         // A class in a unit that is not known here cannot be checked, so it cannot be bought either.
         Ok(classes

@@ -11,12 +11,12 @@ impl Wallet {
     /// itself cannot. Takes two transactions: the allowance, then the bond.
     pub async fn bond(&self, amount: Amount, owner: Address) -> Result<Receipt, WalletError> {
         self.needs(amount).await?;
-        let spender = self.network.settlement;
-        let token = ComputeTokenInstance::new(self.network.token, self.chain.provider());
+        let spender = self.book.settlement();
+        let token = ComputeTokenInstance::new(self.book.token(), self.chain.provider());
         let value = U256::from(amount.get());
         if token.allowance(self.address(), spender).call().await? < value {
-            self.call("approve", self.network.token, &approveCall { spender, value }).await?;
+            self.call("approve", self.book.token(), &approveCall { spender, value }).await?;
         }
-        self.call("bond", self.network.settlement, &bondCall { amount: amount.get(), owner }).await
+        self.call("bond", self.book.settlement(), &bondCall { amount: amount.get(), owner }).await
     }
 }

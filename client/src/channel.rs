@@ -42,24 +42,24 @@ impl Wallet {
         let permit = self.sign_permit(amount, deadline).await?;
         let (v, r, s) = expand(&permit);
         let call = openWithPermitCall { signer, keeper, amount: amount.get(), deadline, v, r, s };
-        self.call("open", self.network.settlement, &call).await
+        self.call("open", self.book.settlement(), &call).await
     }
 
     async fn sign_permit(&self, amount: Amount, deadline: U256) -> Result<Signature, WalletError> {
-        let token = ComputeTokenInstance::new(self.network.token, self.chain.provider());
+        let token = ComputeTokenInstance::new(self.book.token(), self.chain.provider());
         let domain = eip712_domain! {
             name: token.name().call().await?,
             version: token.version().call().await?,
-            chain_id: self.network.chain_id.get(),
-            verifying_contract: self.network.token,
+            chain_id: self.book.chain_id.get(),
+            verifying_contract: self.book.token(),
         };
         // The domain is built here from the address book, so that no node can have something else signed.
         if domain.separator() != token.DOMAIN_SEPARATOR().call().await? {
-            return Err(WalletError::StrangeToken(self.network.token));
+            return Err(WalletError::StrangeToken(self.book.token()));
         }
         let permit = Permit {
             owner: self.address(),
-            spender: self.network.settlement,
+            spender: self.book.settlement(),
             value: U256::from(amount.get()),
             nonce: token.nonces(self.address()).call().await?,
             deadline,
@@ -74,12 +74,12 @@ impl Wallet {
 
     /// Starts the withdrawal. Vouchers signed before can still be collected until the channel has thawed.
     pub async fn close_channel(&self, signer: Address, keeper: Address) -> Result<Receipt, WalletError> {
-        self.call("close", self.network.settlement, &closeCall { signer, keeper }).await
+        self.call("close", self.book.settlement(), &closeCall { signer, keeper }).await
     }
 
     /// Takes back what the channel has not spent, once it has thawed.
     pub async fn withdraw_channel(&self, signer: Address, keeper: Address) -> Result<Receipt, WalletError> {
-        self.call("withdraw", self.network.settlement, &withdrawCall { signer, keeper }).await
+        self.call("withdraw", self.book.settlement(), &withdrawCall { signer, keeper }).await
     }
 }
 

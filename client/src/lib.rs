@@ -1,7 +1,7 @@
 //! The buyer's side of Capa: open a channel, order a job, pay for what was delivered and nothing else, check the
 //! result.
 //!
-//! 1. [`network`] says which chain and contracts count; [`anchor`] is all that a client believes, read from there.
+//! 1. The address book says which chain and contracts count; [`anchor`] is all that a client believes, read from there.
 //! 2. [`wallet`] opens, tops up, closes and withdraws [`channel`]s, and acts for providers and keepers.
 //! 3. [`manifest`] turns a folder into a job envelope and its blobs.
 //! 4. [`keeper`] talks REST to a keeper, or to a worker's own endpoint: a direct channel speaks the same.
@@ -10,7 +10,6 @@
 
 #![warn(missing_docs)]
 
-pub mod network;
 pub mod anchor;
 pub mod wallet;
 pub mod channel;

@@ -1,8 +1,8 @@
 //! A provider's record in the ProviderRegistry, and the worker keys that sign for it.
 
-use crate::network::Network;
 use crate::wallet::{Receipt, Wallet, WalletError};
 use alloy::primitives::{Address, B256, Bytes};
+use protocol::address_book::AddressBook;
 use protocol::amount::Timestamp;
 use protocol::bindings::registry::{
     ProviderRegistryInstance, addWorkerCall, providerCall, registerCall, removeWorkerCall, updateCall,
@@ -26,6 +26,8 @@ pub struct ProviderRecord {
     pub terms: B256,
     /// Where its offers and status can be asked for.
     pub endpoint: String,
+    /// Where the text of its terms can be read.
+    pub terms_uri: String,
 }
 
 /// The worker key's consent to sign for `provider`. The worker signs it on its own machine.
@@ -35,36 +37,50 @@ pub fn consent(chain_id: u64, registry: Address, provider: Address, worker: &Sig
 
 impl Wallet {
     /// Registers this wallet as a provider, or changes its record.
-    pub async fn register_provider(&self, endpoint: &str, terms: B256) -> Result<Receipt, WalletError> {
-        let endpoint = endpoint.to_owned();
+    pub async fn register_provider(
+        &self,
+        endpoint: &str,
+        terms_uri: &str,
+        terms: B256,
+    ) -> Result<Receipt, WalletError> {
+        let (endpoint, terms_uri) = (endpoint.to_owned(), terms_uri.to_owned());
         if self.provider(self.address()).await?.registered_at.is_some() {
-            return self.call("update", self.network.registry, &updateCall { endpoint, terms }).await;
+            return self
+                .call("update", self.book.registry(), &updateCall { endpoint, termsUri: terms_uri, terms })
+                .await;
         }
-        self.call("register", self.network.registry, &registerCall { endpoint, terms }).await
+        self.call("register", self.book.registry(), &registerCall { endpoint, termsUri: terms_uri, terms }).await
     }
 
     /// Adds a worker key that has consented.
     pub async fn add_worker(&self, worker: Address, consent: &Signature) -> Result<Receipt, WalletError> {
         let call = addWorkerCall { worker, signature: Bytes::copy_from_slice(&consent.0) };
-        self.call("add-worker", self.network.registry, &call).await
+        self.call("add-worker", self.book.registry(), &call).await
     }
 
     /// Takes a worker key away.
     pub async fn remove_worker(&self, worker: Address) -> Result<Receipt, WalletError> {
-        self.call("remove-worker", self.network.registry, &removeWorkerCall { worker }).await
+        self.call("remove-worker", self.book.registry(), &removeWorkerCall { worker }).await
     }
 
     /// A provider's record.
     pub async fn provider(&self, provider: Address) -> Result<ProviderRecord, WalletError> {
-        record(&self.chain, &self.network, provider).await
+        record(&self.chain, &self.book, provider).await
     }
 }
 
 /// A provider's record, which anybody can read.
-pub async fn record(chain: &Chain, network: &Network, provider: Address) -> Result<ProviderRecord, WalletError> {
-    let registry = ProviderRegistryInstance::new(network.registry, chain.provider());
+pub async fn record(chain: &Chain, book: &AddressBook, provider: Address) -> Result<ProviderRecord, WalletError> {
+    let registry = ProviderRegistryInstance::new(book.registry(), chain.provider());
     // The contract's own `provider` is hidden by the method of the generated type.
     let found = registry.call_builder(&providerCall { account: provider }).call().await?;
     let registered_at = (found.registeredAt != 0).then(|| Timestamp(u64::from(found.registeredAt)));
-    Ok(ProviderRecord { provider, registered_at, workers: found.workers, terms: found.terms, endpoint: found.endpoint })
+    Ok(ProviderRecord {
+        provider,
+        registered_at,
+        workers: found.workers,
+        terms: found.terms,
+        endpoint: found.endpoint,
+        terms_uri: found.termsUri,
+    })
 }

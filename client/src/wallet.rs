@@ -1,10 +1,10 @@
 //! A key that holds CAPA and sends transactions: a client's, a provider's, or a keeper owner's.
 
 use crate::anchor::{AnchorError, ChainAnchor, KeeperStatus};
-use crate::network::Network;
 use crate::revert;
 use alloy::primitives::{Address, Bytes, U256};
 use alloy::sol_types::SolCall;
+use protocol::address_book::AddressBook;
 use protocol::amount::Amount;
 use protocol::bindings::token::ComputeTokenInstance;
 use protocol::signature::SigningKey;
@@ -102,7 +102,7 @@ impl From<Outcome> for Receipt {
 /// A key with its transaction manager on one deployment.
 pub struct Wallet {
     pub(crate) chain: Chain,
-    pub(crate) network: Network,
+    pub(crate) book: AddressBook,
     pub(crate) key: SigningKey,
     pub(crate) anchor: ChainAnchor,
     sender: Sender<MemoryTransactions>,
@@ -111,11 +111,11 @@ pub struct Wallet {
 
 impl Wallet {
     /// Takes a key into use. Nothing else may send with it meanwhile.
-    pub async fn new(chain: Chain, network: Network, key: SigningKey) -> Result<Self, WalletError> {
+    pub async fn new(chain: Chain, book: AddressBook, key: SigningKey) -> Result<Self, WalletError> {
         let secret = key.to_bytes();
         let sender = Sender::new(chain.clone(), &secret, MemoryTransactions::new(), SenderConfig::default()).await?;
-        let anchor = ChainAnchor::new(chain.clone(), network.clone());
-        Ok(Self { chain, network, key, anchor, sender, count: AtomicU64::new(0) })
+        let anchor = ChainAnchor::new(chain.clone(), book.clone());
+        Ok(Self { chain, book, key, anchor, sender, count: AtomicU64::new(0) })
     }
 
     /// Its address.
@@ -125,7 +125,7 @@ impl Wallet {
 
     /// The CAPA it holds.
     pub async fn balance(&self) -> Result<Amount, WalletError> {
-        balance(&self.chain, &self.network, self.address()).await
+        balance(&self.chain, &self.book, self.address()).await
     }
 
     /// Sends one call and waits until it is mined.
@@ -144,9 +144,9 @@ impl Wallet {
 }
 
 /// The CAPA that an address holds.
-pub async fn balance(chain: &Chain, network: &Network, owner: Address) -> Result<Amount, WalletError> {
-    let token = ComputeTokenInstance::new(network.token, chain.provider());
+pub async fn balance(chain: &Chain, book: &AddressBook, owner: Address) -> Result<Amount, WalletError> {
+    let token = ComputeTokenInstance::new(book.token(), chain.provider());
     let balance: U256 = token.balanceOf(owner).call().await?;
     // The cap is 1e18 nano, so only a foreign token exceeds 64 bits.
-    u64::try_from(balance).map(Amount).map_err(|_| WalletError::StrangeToken(network.token))
+    u64::try_from(balance).map(Amount).map_err(|_| WalletError::StrangeToken(book.token()))
 }

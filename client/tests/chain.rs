@@ -4,13 +4,14 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::{DynProvider, Provider};
-use alloy::sol_types::{SolCall, SolConstructor};
+use alloy::sol_types::SolCall;
 use client::anchor::{Anchor, ChainAnchor, KeeperStatus, Settling};
-use client::network::Network;
 use client::provider::{consent, record};
 use client::wallet::{Wallet, WalletError, balance};
-use protocol::amount::{Amount, NANO, Quantity};
-use protocol::bindings::{catalog, registry, settlement, token};
+use deployment::{Deployment, periods};
+use protocol::address_book::AddressBook;
+use protocol::amount::{Amount, NANO};
+use protocol::bindings::{catalog, settlement};
 use protocol::resource::Unit;
 use protocol::signature::SigningKey;
 use protocol::voucher::ChannelId;
@@ -28,7 +29,7 @@ const THAW: u32 = 140;
 struct Node {
     child: Child,
     chain: Chain,
-    network: Network,
+    book: AddressBook,
 }
 
 impl Drop for Node {
@@ -46,12 +47,8 @@ async fn rpc(provider: &DynProvider, method: &'static str, params: Value) -> Val
     provider.raw_request(Cow::Borrowed(method), params).await.unwrap()
 }
 
-async fn send(provider: &DynProvider, from: Address, to: Option<Address>, data: Vec<u8>) {
-    let data = Bytes::from(data);
-    let mut call = json!({ "from": from, "data": data });
-    if let Some(to) = to {
-        call["to"] = json!(to);
-    }
+async fn send(provider: &DynProvider, from: Address, to: Address, data: Vec<u8>) {
+    let call = json!({ "from": from, "to": to, "data": Bytes::from(data) });
     let hash: B256 = serde_json::from_value(rpc(provider, "eth_sendTransaction", json!([call])).await).unwrap();
     for _ in 0..200 {
         if let Some(receipt) = provider.get_transaction_receipt(hash).await.unwrap() {
@@ -85,73 +82,41 @@ impl Node {
         let endpoints = vec![format!("http://{address}").parse().unwrap()];
         let config = ChainConfig { endpoints, chain_id: CHAIN_ID, timeout_ms: 5_000, poll_ms: 20 };
         let chain = Chain::connect(&config).await.unwrap();
-        let network = deploy(chain.provider()).await;
-        Self { child, chain, network }
+        let book = deploy(chain.provider()).await;
+        Self { child, chain, book }
     }
 
     async fn wallet(&self, key: SigningKey) -> Wallet {
-        Wallet::new(self.chain.clone(), self.network.clone(), key).await.unwrap()
+        Wallet::new(self.chain.clone(), self.book.clone(), key).await.unwrap()
     }
 
     fn anchor(&self) -> ChainAnchor {
-        ChainAnchor::new(self.chain.clone(), self.network.clone())
+        ChainAnchor::new(self.chain.clone(), self.book.clone())
     }
 }
 
 /// Deploys the contracts; keys 1 (client) and 2 (keeper) hold 1000 CAPA each.
-async fn deploy(provider: &DynProvider) -> Network {
+async fn deploy(provider: &DynProvider) -> AddressBook {
     let accounts: Vec<Address> = serde_json::from_value(rpc(provider, "eth_accounts", json!([])).await).unwrap();
     let owner = accounts[0];
     for byte in 1..=3 {
         let funds = U256::from(10).pow(U256::from(18));
         rpc(provider, "anvil_setBalance", json!([key(byte).address(), funds])).await;
     }
-    let network = Network {
-        chain_id: Quantity(CHAIN_ID),
-        token: owner.create(0),
-        settlement: owner.create(1),
-        registry: owner.create(2),
-        catalog: owner.create(3),
-        start_block: Quantity(0),
+    let deployment = Deployment {
+        owner,
+        treasury: owner,
+        minimum_bond: Amount(100 * NANO),
+        fee_bps: 100,
+        periods: settlement::Periods { thaw: THAW, retirement: THAW, recovery: 100, ..periods(20, 20, 20) },
+        grants: [1, 2].map(|byte| (key(byte).address(), Amount(1_000 * NANO))).to_vec(),
     };
-    let grant = |byte| token::Grant { to: key(byte).address(), amount: 1_000 * NANO };
-    let token = token::ComputeToken::constructorCall { minter_: owner, initial: vec![grant(1), grant(2)] }.abi_encode();
-    let settlement = settlement::Settlement::constructorCall {
-        token_: network.token,
-        periods_: settlement::Periods {
-            challenge: 20,
-            answer: 20,
-            heartbeat: 20,
-            thaw: THAW,
-            retirement: THAW,
-            recovery: 100,
-            inclusion: 1,
-            reaction: 1,
-        },
-        settings: settlement::Settings {
-            owner,
-            guardian: owner,
-            treasury: owner,
-            minimumBond: 100 * NANO,
-            feeBps: 100,
-        },
-    }
-    .abi_encode();
-    let catalog = catalog::ResourceCatalog::constructorCall { owner }.abi_encode();
-    for (code, arguments) in [
-        (token::bytecode(), token),
-        (settlement::bytecode(), settlement),
-        (registry::bytecode(), Vec::new()),
-        (catalog::bytecode(), catalog),
-    ] {
-        let code = code.expect("built with forge");
-        send(provider, owner, None, [code.as_ref(), &arguments].concat()).await;
-    }
+    let book = deployment.deploy(provider).await.unwrap();
     for (name, unit) in [("cpu.x86-64", "vCPU-ms"), ("qpu.future", "qubit-ms")] {
         let add = catalog::addCall { name: name.into(), unit: unit.into(), scale: 3_600_000, scuWeight: 1 };
-        send(provider, owner, Some(network.catalog), add.abi_encode()).await;
+        send(provider, owner, book.catalog(), add.abi_encode()).await;
     }
-    network
+    book
 }
 
 #[tokio::test]
@@ -178,7 +143,7 @@ async fn a_channel_from_permit_to_withdrawal() {
     rpc(node.chain.provider(), "evm_increaseTime", json!([THAW + 1])).await;
     rpc(node.chain.provider(), "evm_mine", json!([])).await;
     wallet.withdraw_channel(signer, provider).await.unwrap();
-    assert_eq!(balance(&node.chain, &node.network, key(1).address()).await.unwrap(), Amount(1_000 * NANO));
+    assert_eq!(balance(&node.chain, &node.book, key(1).address()).await.unwrap(), Amount(1_000 * NANO));
 }
 
 #[tokio::test]
@@ -205,19 +170,20 @@ async fn a_bond_makes_a_keeper() {
 async fn a_provider_and_its_worker_keys() {
     let node = Node::start().await;
     let (provider, anchor) = (node.wallet(key(3)).await, node.anchor());
-    let (worker, registry) = (key(5), node.network.registry);
+    let (worker, registry) = (key(5), node.book.registry());
     let signed = consent(CHAIN_ID, registry, provider.address(), &worker);
     let error = provider.add_worker(worker.address(), &signed).await.unwrap_err();
     assert!(error.to_string().contains("register first"), "{error}");
-    provider.register_provider("https://one.example", B256::ZERO).await.unwrap();
+    provider.register_provider("https://one.example", "", B256::ZERO).await.unwrap();
     let stranger = consent(CHAIN_ID, registry, provider.address(), &key(6));
     let error = provider.add_worker(worker.address(), &stranger).await.unwrap_err();
     assert!(error.to_string().contains("must be signed by the worker key"), "{error}");
     provider.add_worker(worker.address(), &signed).await.unwrap();
     assert_eq!(anchor.provider_of(worker.address()).await.unwrap(), Some(provider.address()));
-    provider.register_provider("https://two.example", B256::repeat_byte(1)).await.unwrap();
-    let found = record(&node.chain, &node.network, provider.address()).await.unwrap();
+    provider.register_provider("https://two.example", "ipfs://terms", B256::repeat_byte(1)).await.unwrap();
+    let found = record(&node.chain, &node.book, provider.address()).await.unwrap();
     assert_eq!((found.endpoint.as_str(), found.workers), ("https://two.example", 1));
+    assert_eq!((found.terms_uri.as_str(), found.terms), ("ipfs://terms", B256::repeat_byte(1)));
     provider.remove_worker(worker.address()).await.unwrap();
     assert_eq!(anchor.provider_of(worker.address()).await.unwrap(), None);
 }

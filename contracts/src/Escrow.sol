@@ -3,17 +3,19 @@ pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 
-import {IComputeToken} from "./interfaces/IComputeToken.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
+import {ISignatureTransfer} from "./interfaces/ISignatureTransfer.sol";
 import {ChannelMath} from "./libraries/ChannelMath.sol";
 import {MessageHash} from "./libraries/MessageHash.sol";
+import {TokenMoves} from "./libraries/TokenMoves.sol";
+import {TypeHashes} from "./libraries/TypeHashes.sol";
+import {Authorization} from "./types/Authorization.sol";
 import {Batch} from "./types/Batch.sol";
-import {Channel} from "./types/Channel.sol";
+import {Balances, Channel} from "./types/Channel.sol";
 import {KeeperState, KeeperStatus} from "./types/KeeperState.sol";
 import {Periods, Settings} from "./types/Settings.sol";
 
@@ -23,12 +25,17 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     using ChannelMath for Channel;
     using SafeCast for uint256;
     using SafeTransferLib for address;
+    using TokenMoves for address;
 
     uint16 internal constant MAX_FEE_BPS = 500;
+    /// @dev Longer is a mistake, such as milliseconds for seconds, that would lock money in.
+    uint256 internal constant MAX_PERIOD = 365 days;
+    /// @dev A minimum that nobody can post would close the market to new keepers.
+    uint64 internal constant MAX_MINIMUM_BOND = 1e15;
     /// @dev The part of a bond that is not burned when it is forfeited, and the part that a lapse burns: one in ten.
     uint64 internal constant BOND_SHARE = 10;
 
-    IComputeToken internal immutable _token;
+    address internal immutable _token;
     uint32 internal immutable _challengePeriod;
     uint32 internal immutable _answerPeriod;
     uint32 internal immutable _heartbeatPeriod;
@@ -53,8 +60,8 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     mapping(address keeper => KeeperState) internal _keepers;
     mapping(address keeper => mapping(uint32 number => Batch)) internal _batches;
 
-    constructor(IComputeToken token_, Periods memory periods_, Settings memory settings) Ownable(settings.owner) {
-        if (address(token_) == address(0)) revert ZeroAddress();
+    constructor(address token_, Periods memory periods_, Settings memory settings) Ownable(settings.owner) {
+        if (token_.code.length == 0) revert NotAToken(token_);
         _requireSafe(periods_);
         _token = token_;
         _challengePeriod = periods_.challenge;
@@ -75,7 +82,8 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
 
     /// @inheritdoc IEscrow
     function open(address signer, address keeper, uint64 amount) external whenNotPaused {
-        _open(signer, keeper, amount);
+        _open(msg.sender, signer, keeper, amount);
+        _token.pull(amount);
     }
 
     /// @inheritdoc IEscrow
@@ -88,9 +96,39 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         bytes32 r,
         bytes32 s
     ) external whenNotPaused {
-        // Whoever saw the permit may have used it before; then the allowance is there and the pull succeeds.
-        try IERC20Permit(address(_token)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
-        _open(signer, keeper, amount);
+        _open(msg.sender, signer, keeper, amount);
+        _token.pullPermitted(amount, deadline, v, r, s);
+    }
+
+    /// @inheritdoc IEscrow
+    function openWithAuthorization(
+        address payer,
+        address signer,
+        address keeper,
+        uint64 amount,
+        Authorization calldata authorization
+    ) external whenNotPaused {
+        _open(payer, signer, keeper, amount);
+        bytes32 nonce = authorizationNonce(signer, keeper, authorization.salt);
+        _token.pullAuthorized(payer, amount, nonce, authorization);
+    }
+
+    /// @inheritdoc IEscrow
+    function openWithPermit2(
+        address payer,
+        address signer,
+        address keeper,
+        uint64 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external whenNotPaused {
+        _open(payer, signer, keeper, amount);
+        bytes32 witness = keccak256(abi.encode(TypeHashes.CHANNEL, signer, keeper, TypeHashes.CHANNEL_PURPOSE));
+        ISignatureTransfer.PermitTransferFrom memory permit = ISignatureTransfer.PermitTransferFrom({
+            permitted: ISignatureTransfer.TokenPermissions(_token, amount), nonce: nonce, deadline: deadline
+        });
+        TokenMoves.pullPermit2(payer, witness, permit, signature);
     }
 
     /// @inheritdoc IEscrow
@@ -113,7 +151,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         Channel memory c = _channels[id];
         uint64 amount;
         if (k.status == KeeperStatus.WoundDown) {
-            _requireReached(uint256(k.woundAt) + _recoveryPeriod);
+            _requireReached(uint256(k.endedAt) + _recoveryPeriod);
             c.settled = c.baseline(k.batch);
             amount = c.deposit - c.settled;
             c.spent = c.settled;
@@ -129,7 +167,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         c.thawAt = 0;
         _channels[id].save(c);
         emit Withdrawn(id, amount);
-        address(_token).safeTransfer(msg.sender, amount);
+        _token.safeTransfer(msg.sender, amount);
     }
 
     /* BONDS */
@@ -155,7 +193,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         uint64 total = k.bond + amount;
         k.bond = total;
         emit Bonded(msg.sender, owner, amount, total);
-        _pull(amount);
+        _token.pull(amount);
     }
 
     /// @inheritdoc IEscrow
@@ -165,8 +203,9 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         if (k.status != KeeperStatus.Active) revert WrongKeeperStatus(keeper, k.status);
 
         k.status = KeeperStatus.Retiring;
-        k.retiredAt = _now();
-        emit Retired(keeper, k.retiredAt);
+        uint32 time = _now();
+        k.endedAt = time;
+        emit Retired(keeper, time);
     }
 
     /// @inheritdoc IEscrow
@@ -174,10 +213,10 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         KeeperState storage k = _advance(keeper);
         if (msg.sender != k.owner) revert NotBondOwner(keeper, msg.sender, k.owner);
         if (k.status == KeeperStatus.WoundDown) {
-            _requireReached(uint256(k.woundAt) + _recoveryPeriod);
+            _requireReached(uint256(k.endedAt) + _recoveryPeriod);
         } else {
             if (k.status != KeeperStatus.Retiring) revert WrongKeeperStatus(keeper, k.status);
-            _requireReached(uint256(k.retiredAt) + _retirementPeriod);
+            _requireReached(uint256(k.endedAt) + _retirementPeriod);
             _requireNothingPending(keeper, k);
             if (k.debits != 0) revert DebitsOpen(keeper, k.debits);
             k.status = KeeperStatus.Closed;
@@ -186,7 +225,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         uint64 amount = k.bond;
         k.bond = 0;
         emit Unbonded(keeper, amount);
-        address(_token).safeTransfer(msg.sender, amount);
+        _token.safeTransfer(msg.sender, amount);
     }
 
     /* GOVERNANCE */
@@ -196,7 +235,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
         uint64 amount = fees;
         fees = 0;
         emit FeesSwept(treasury, amount);
-        address(_token).safeTransfer(treasury, amount);
+        _token.safeTransfer(treasury, amount);
     }
 
     /// @inheritdoc IEscrow
@@ -234,7 +273,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
 
     /// @inheritdoc IEscrow
     function token() external view returns (address) {
-        return address(_token);
+        return _token;
     }
 
     /// @inheritdoc IEscrow
@@ -262,9 +301,18 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     }
 
     /// @inheritdoc IEscrow
-    function available(bytes32 id) external view returns (uint64) {
-        Channel memory c = _channels[id];
-        return c.deposit - c.spent;
+    function authorizationNonce(address signer, address keeper, bytes32 salt) public pure returns (bytes32) {
+        return keccak256(abi.encode(signer, keeper, salt));
+    }
+
+    /// @inheritdoc IEscrow
+    function balances(address payer, address signer, address keeper) external view returns (Balances memory b) {
+        Channel memory c = _channels[channelId(payer, signer, keeper)];
+        b.thawAt = c.thawAt;
+        b.settled = c.baseline(currentBatch(keeper));
+        b.atRisk = c.spent - b.settled;
+        if (c.thawAt == 0) b.available = c.deposit - c.spent;
+        else b.thawing = c.deposit - c.spent;
     }
 
     /// @inheritdoc IEscrow
@@ -275,8 +323,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     /// @inheritdoc IEscrow
     function currentBatch(address keeper) public view returns (uint32) {
         KeeperState storage k = _keepers[keeper];
-        uint32 number = k.batch;
-        return _isLive(k) && _isOver(_batches[keeper][number]) ? number + 1 : number;
+        return _isLive(k) && _isOver(k) ? k.batch + 1 : k.batch;
     }
 
     /// @inheritdoc IEscrow
@@ -291,7 +338,8 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
 
     /* INTERNAL */
 
-    function _open(address signer, address keeper, uint64 amount) internal {
+    /// @dev Everything that opening a channel is, except for the transfer.
+    function _open(address payer, address signer, address keeper, uint64 amount) private {
         if (signer == address(0) || keeper == address(0)) revert ZeroAddress();
         if (amount == 0) revert ZeroAmount();
         KeeperState storage k = _advance(keeper);
@@ -299,54 +347,47 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
             revert WrongKeeperStatus(keeper, k.status);
         }
 
-        bytes32 id = channelId(msg.sender, signer, keeper);
+        bytes32 id = channelId(payer, signer, keeper);
         Channel memory c = _channels[id];
+        // Whoever holds an old signature of the payer could otherwise end its close, again and again.
+        if (c.thawAt != 0 && msg.sender != payer) revert AlreadyClosing(id, c.thawAt);
         c.deposit += amount;
         c.thawAt = 0;
         _channels[id].save(c);
-        emit ChannelOpened(id, msg.sender, keeper, signer, amount, c.deposit);
-        _pull(amount);
+        emit ChannelOpened(id, payer, keeper, signer, amount, c.deposit);
     }
 
     /// @dev Comes first in every function that names a keeper: a batch becomes final by the clock alone, and this writes
     /// it down. At most one batch is pending, so one step is enough.
     function _advance(address keeper) internal returns (KeeperState storage k) {
         k = _keepers[keeper];
-        if (!_isLive(k)) return k;
-        uint32 number = k.batch;
-        Batch storage b = _batches[keeper][number];
-        if (!_isOver(b)) return k;
+        if (!_isLive(k) || !_isOver(k)) return k;
 
-        fees += b.fee;
-        uint32 finalAt = b.committedAt + _challengePeriod;
+        uint32 number = k.batch;
+        fees += _batches[keeper][number].fee;
+        uint32 finalAt = k.committedAt + _challengePeriod;
         if (finalAt > k.since) k.since = finalAt;
         k.batch = number + 1;
+        k.committedAt = 0;
         emit BatchFinalized(keeper, number);
     }
 
     /// @dev Ends a keeper that broke a promise. Its pending batch and all later ones are void.
     function _windDown(KeeperState storage k) internal {
         k.status = KeeperStatus.WoundDown;
-        k.woundAt = _now();
+        k.endedAt = _now();
     }
 
     /// @dev Takes the whole bond: a tenth for the provider that was cheated, the rest is burned, because whoever can make
-    /// claims against a keeper could also claim the bond back.
+    /// claims against a keeper could also claim the bond back. A token that refuses to pay the provider must not save the
+    /// keeper; then all of it is burned.
     function _forfeit(KeeperState storage k, address provider) internal returns (uint64 rewarded, uint64 burned) {
         uint64 bonded = k.bond;
-        if (bonded == 0) return (0, 0);
-        rewarded = bonded / BOND_SHARE;
-        burned = bonded - rewarded;
         k.bond = 0;
-        _token.burn(burned);
-        address(_token).safeTransfer(provider, rewarded);
-    }
-
-    function _pull(uint64 amount) internal {
-        uint256 before = _token.balanceOf(address(this));
-        address(_token).safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = _token.balanceOf(address(this)) - before;
-        if (received < amount) revert ShortPull(received, amount);
+        rewarded = bonded / BOND_SHARE;
+        if (!_token.trySend(provider, rewarded)) rewarded = 0;
+        burned = bonded - rewarded;
+        _token.destroy(burned);
     }
 
     function _isLive(KeeperState storage k) internal view returns (bool) {
@@ -355,9 +396,9 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     }
 
     /// @dev Whether a live keeper's batch is final, that is committed, past its challenge period, and free of challenges.
-    function _isOver(Batch storage b) internal view returns (bool) {
-        uint256 committedAt = b.committedAt;
-        return committedAt != 0 && b.open == 0 && block.timestamp >= committedAt + _challengePeriod;
+    function _isOver(KeeperState storage k) internal view returns (bool) {
+        uint256 committedAt = k.committedAt;
+        return committedAt != 0 && k.open == 0 && block.timestamp >= committedAt + _challengePeriod;
     }
 
     function _requireLive(address keeper, KeeperState storage k) internal view {
@@ -365,8 +406,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
     }
 
     function _requireNothingPending(address keeper, KeeperState storage k) internal view {
-        uint32 number = k.batch;
-        if (_batches[keeper][number].committedAt != 0) revert BatchPending(keeper, number);
+        if (k.committedAt != 0) revert BatchPending(keeper, k.batch);
     }
 
     function _requireReached(uint256 time) internal view {
@@ -385,6 +425,7 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
 
     function _setMinimumBond(uint64 minimumBond_) private {
         if (minimumBond_ == 0) revert ZeroAmount();
+        if (minimumBond_ > MAX_MINIMUM_BOND) revert MinimumBondTooHigh(minimumBond_, MAX_MINIMUM_BOND);
         minimumBond = minimumBond_;
         emit MinimumBondChanged(minimumBond_);
     }
@@ -418,5 +459,6 @@ abstract contract Escrow is IEscrow, Ownable2Step, Pausable {
 
     function _requireAtLeast(bytes32 period, uint256 given, uint256 required) private pure {
         if (given < required) revert PeriodTooShort(period, given, required);
+        if (given > MAX_PERIOD) revert PeriodTooLong(period, given, MAX_PERIOD);
     }
 }

@@ -11,6 +11,11 @@ import {ResourceClass} from "./types/ResourceClass.sol";
 /// @title ResourceCatalog
 /// @notice The kinds of compute that are traded, numbered from 1.
 contract ResourceCatalog is IResourceCatalog, Ownable2Step {
+    uint256 private constant MAX_NAME_LENGTH = 64;
+    uint256 private constant MAX_UNIT_LENGTH = 32;
+    /// @dev Fits a signed 64-bit column, as every amount does.
+    uint64 private constant MAX_NUMBER = 1e18;
+
     ResourceClass[] private _classes;
     mapping(bytes32 nameHash => uint32 id) private _byName;
 
@@ -22,8 +27,10 @@ contract ResourceCatalog is IResourceCatalog, Ownable2Step {
         onlyOwner
         returns (uint32 id)
     {
-        if (bytes(name).length == 0 || bytes(unit).length == 0) revert EmptyText();
-        if (scale == 0 || scuWeight == 0) revert ZeroNumber();
+        _requireText(name, MAX_NAME_LENGTH);
+        _requireText(unit, MAX_UNIT_LENGTH);
+        _requireNumber(scale);
+        _requireNumber(scuWeight);
         bytes32 nameHash = keccak256(bytes(name));
         if (_byName[nameHash] != 0) revert NameTaken(name, _byName[nameHash]);
 
@@ -47,5 +54,21 @@ contract ResourceCatalog is IResourceCatalog, Ownable2Step {
     /// @inheritdoc IResourceCatalog
     function count() public view returns (uint32) {
         return SafeCast.toUint32(_classes.length);
+    }
+
+    /// @dev Printable and without spaces, because a name that nobody can tell from another one would stay for good.
+    function _requireText(string calldata text, uint256 maximum) private pure {
+        uint256 length = bytes(text).length;
+        if (length == 0) revert EmptyText();
+        if (length > maximum) revert TextTooLong(text, maximum);
+        for (uint256 i; i < length; ++i) {
+            bytes1 letter = bytes(text)[i];
+            if (letter <= 0x20 || letter >= 0x7f) revert UnprintableText(text);
+        }
+    }
+
+    function _requireNumber(uint64 number) private pure {
+        if (number == 0) revert ZeroNumber();
+        if (number > MAX_NUMBER) revert NumberTooHigh(number, MAX_NUMBER);
     }
 }

@@ -6,7 +6,6 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 
 import {Escrow} from "./Escrow.sol";
-import {IComputeToken} from "./interfaces/IComputeToken.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {ChannelMath} from "./libraries/ChannelMath.sol";
 import {CompactSignature} from "./libraries/CompactSignature.sol";
@@ -14,10 +13,13 @@ import {Fees} from "./libraries/Fees.sol";
 import {LeafTransfers} from "./libraries/LeafTransfers.sol";
 import {MessageHash} from "./libraries/MessageHash.sol";
 import {Packed} from "./libraries/Packed.sol";
+import {PaymentLog} from "./libraries/PaymentLog.sol";
 import {SumTree} from "./libraries/SumTree.sol";
+import {TokenMoves} from "./libraries/TokenMoves.sol";
 import {TypeHashes} from "./libraries/TypeHashes.sol";
 import {VoucherFrame} from "./libraries/VoucherFrame.sol";
-import {Batch, Challenge, ClaimItem} from "./types/Batch.sol";
+import {WordMap} from "./libraries/WordMap.sol";
+import {Batch, Challenge} from "./types/Batch.sol";
 import {Channel} from "./types/Channel.sol";
 import {KeeperState, KeeperStatus} from "./types/KeeperState.sol";
 import {Periods, Settings} from "./types/Settings.sol";
@@ -29,16 +31,25 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     using ChannelMath for mapping(bytes32 => Channel);
     using Packed for bytes;
     using SafeCast for uint256;
+    using PaymentLog for PaymentLog.Log;
     using SafeTransferLib for address;
+    using TokenMoves for address;
     using VoucherFrame for VoucherFrame.Frame;
+    using WordMap for WordMap.Map;
 
     uint256 private constant VOUCHER_SIZE = 124;
-    uint256 private constant DIRECT_VOUCHER_SIZE = 144;
     uint256 private constant ACCEPTANCE_SIZE = 128;
     uint256 private constant RECOVERY_SIZE = 228;
     uint256 private constant LINE_SIZE = 140;
     /// @dev Where a usage line's amount stands.
     uint256 private constant LINE_AMOUNT = 92;
+    /// @dev Bytes of a claim's item before its proof: batch 4, amount 8, index 4, depth 1.
+    uint256 private constant CLAIM_HEAD = 17;
+
+    /// @dev Something of the batch was claimed.
+    uint256 private constant CLAIMED = 1;
+    /// @dev The whole batch was distributed.
+    uint256 private constant DISTRIBUTED = 2;
 
     /// @dev Payments of one call that go to the same account are added up and sent once.
     struct Payout {
@@ -46,14 +57,24 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         uint256 amount;
     }
 
+    /// @dev What the items of one claim share.
+    struct Claim {
+        address keeper;
+        address provider;
+        uint256 current;
+        WordMap.Map payouts;
+        WordMap.Map paid;
+        PaymentLog.Log log;
+    }
+
     mapping(address keeper => mapping(uint32 number => mapping(address provider => Challenge))) private _challenges;
-    /// @dev Four batches to a word.
-    mapping(address keeper => mapping(address provider => mapping(uint256 word => uint64[4]))) private _paid;
-    /// @dev Two bits for each of 128 batches: something was claimed; everything was distributed.
+    /// @dev Four batches to a word, the lowest number in the lowest 64 bits.
+    mapping(address keeper => mapping(address provider => mapping(uint256 word => uint256 amounts))) private _paid;
+    /// @dev Two bits, CLAIMED or DISTRIBUTED, for each of 128 batches.
     mapping(address keeper => mapping(uint256 word => uint256 bits)) private _payouts;
     mapping(bytes32 id => mapping(address provider => mapping(uint32 number => uint64))) private _recovered;
 
-    constructor(IComputeToken token_, Periods memory periods_, Settings memory settings)
+    constructor(address token_, Periods memory periods_, Settings memory settings)
         Escrow(token_, periods_, settings)
         EIP712(TypeHashes.DOMAIN_NAME, TypeHashes.DOMAIN_VERSION)
     {}
@@ -92,10 +113,16 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         uint32 number = k.batch;
         uint32 time = _now();
         _batches[msg.sender][number] = Batch({
-            sum: sum, fee: fee, linesSum: linesSum, committedAt: time, open: 0, root: root, linesRoot: linesRoot
+            sum: sum,
+            fee: fee,
+            linesSum: linesSum,
+            committedAt: time,
+            earnings: SumTree.commitment(root, sum),
+            lines: SumTree.commitment(linesRoot, linesSum)
         });
         k.debits = 0;
         k.since = time;
+        k.committedAt = time;
         k.feeBps = k.nextFeeBps;
         k.nextFeeBps = feeBps;
         emit BatchCommitted(msg.sender, number, root, sum, fee, linesRoot, linesSum, lineCount, dataHash);
@@ -106,15 +133,17 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     /// @inheritdoc ISettlement
     function challenge(address keeper, bytes calldata acceptance) external {
         if (acceptance.length != ACCEPTANCE_SIZE) revert Packed.MalformedList(acceptance.length, ACCEPTANCE_SIZE);
-        (KeeperState storage k, Batch storage b) = _pending(keeper);
+        KeeperState storage k = _pending(keeper);
         uint32 number = k.batch;
-        uint256 end = uint256(b.committedAt) + _challengePeriod;
+        uint256 end = uint256(k.committedAt) + _challengePeriod;
         if (block.timestamp >= end) revert TooLate(end);
         (address provider, uint64 owed) = _accepted(keeper, acceptance, number);
         Challenge storage c = _challenges[keeper][number][provider];
+        // A keeper that missed a deadline could otherwise buy itself another one with its own signature.
+        if (c.deadline != 0 && block.timestamp > c.deadline) revert TooLate(c.deadline);
         if (owed <= c.owed) revert OwedNotAbove(owed, c.owed);
 
-        if (c.deadline == 0) b.open += 1;
+        if (c.deadline == 0) k.open += 1;
         uint32 deadline = _now() + _answerPeriod;
         c.owed = owed;
         c.deadline = deadline;
@@ -138,22 +167,24 @@ contract Settlement is ISettlement, Escrow, EIP712 {
 
     /// @inheritdoc ISettlement
     function answer(address keeper, address provider, uint64 amount, uint32 index, bytes calldata proof) external {
-        (KeeperState storage k, Batch storage b) = _pending(keeper);
+        KeeperState storage k = _pending(keeper);
         uint32 number = k.batch;
         Challenge storage c = _openChallenge(keeper, number, provider);
         if (block.timestamp > c.deadline) revert TooLate(c.deadline);
         if (amount < c.owed) revert AmountBelowOwed(amount, c.owed);
-        _requireLeaf(b, number, provider, amount, index, proof);
+        bytes32 leaf = SumTree.leafHash(provider, amount);
+        bytes32 committed = _batches[keeper][number].earnings;
+        if (!SumTree.proves(committed, leaf, amount, index, proof)) revert LeafNotProven(number, provider, amount);
 
         c.deadline = 0;
-        b.open -= 1;
+        k.open -= 1;
         k.since = _now();
         emit Answered(keeper, number, provider);
     }
 
     /// @inheritdoc ISettlement
     function void(address keeper, address provider) external {
-        (KeeperState storage k,) = _pending(keeper);
+        KeeperState storage k = _pending(keeper);
         uint32 number = k.batch;
         Challenge storage c = _openChallenge(keeper, number, provider);
         _requireReached(uint256(c.deadline) + 1);
@@ -174,8 +205,9 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         k.debits = 0;
         uint64 burned = k.bond / BOND_SHARE;
         k.bond -= burned;
+        // The event comes last: what the caller's gas leaves after a burn that ran out of it cannot pay for an event.
+        _token.destroy(burned);
         emit Lapsed(keeper, k.batch, burned);
-        _token.burn(burned);
     }
 
     /* RECOVER */
@@ -185,7 +217,7 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         uint256 count = items.count(RECOVERY_SIZE);
         KeeperState storage k = _advance(keeper);
         if (k.status != KeeperStatus.WoundDown) revert WrongKeeperStatus(keeper, k.status);
-        uint256 end = uint256(k.woundAt) + _recoveryPeriod;
+        uint256 end = uint256(k.endedAt) + _recoveryPeriod;
         if (block.timestamp >= end) revert TooLate(end);
 
         bytes32 domain = _domainSeparatorV4();
@@ -254,42 +286,18 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     /* REDEEM */
 
     /// @inheritdoc ISettlement
-    function redeem(bytes calldata vouchers) external {
-        vouchers.count(DIRECT_VOUCHER_SIZE);
+    function redeem(address keeper, bytes calldata vouchers) external {
+        vouchers.count(VOUCHER_SIZE);
+        KeeperState storage k = _advance(keeper);
+        // A direct voucher on a channel whose vouchers a keeper accepts for its batches would spend what it promised on.
+        // Only the keeper itself, which has the money in hand and the batch to fill, may do that.
+        if (k.status != KeeperStatus.None && msg.sender != keeper) revert NotTheKeeper(msg.sender, keeper);
         VoucherFrame.Frame frame = VoucherFrame.create(_domainSeparatorV4(), 0);
-        (uint256 at, uint256 end) = vouchers.bounds();
-        uint256 sum;
-        while (at < end) {
-            uint256 fee;
-            (at, fee) = _redeemRun(at, end, frame, feeBps);
-            sum += fee;
-        }
-        fees += sum.toUint64();
-    }
-
-    /// @dev Redeems the vouchers of one keeper that stand together, and pays it. Returns where the next one's begin.
-    function _redeemRun(uint256 at, uint256 end, VoucherFrame.Frame frame, uint256 bps)
-        private
-        returns (uint256, uint256 sumOfFees)
-    {
-        address keeper = Packed.addressOf(at + 20);
-        uint256 number = _advance(keeper).batch;
         frame.setKeeper(keeper);
-        uint256 amount;
-        // Positions are within calldata, and each rise is at most 64 bits: no sum comes near 2^256.
-        unchecked {
-            while (at < end && Packed.addressOf(at + 20) == keeper) {
-                (bytes32 id, uint256 total) = frame.channelOf(at, 40);
-                uint256 rise = _channels.pay(id, total, number);
-                uint256 fee = Fees.feeUp(rise, bps);
-                emit Redeemed(id, keeper, uint64(rise - fee), uint64(fee));
-                sumOfFees += fee;
-                amount += rise - fee;
-                at += DIRECT_VOUCHER_SIZE;
-            }
-        }
-        address(_token).safeTransfer(keeper, amount);
-        return (at, sumOfFees);
+        (uint256 at, uint256 end) = vouchers.bounds();
+        (uint256 amount, uint256 sumOfFees) = _channels.payAll(frame, at, end, k.batch, feeBps);
+        fees += sumOfFees.toUint64();
+        _token.safeTransfer(keeper, amount);
     }
 
     /* PAY OUT */
@@ -299,46 +307,73 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         leaves.count(SumTree.LEAF);
         KeeperState storage k = _advance(keeper);
         if (number >= k.batch) revert BatchNotFinal(keeper, number);
-        (uint256 word, uint256 claimedBit, uint256 distributedBit) = _payoutBits(number);
-        uint256 bits = _payouts[keeper][word];
-        if (bits & (claimedBit | distributedBit) != 0) revert AlreadyPaid(keeper, number);
+        if (_payout(keeper, number) != 0) revert AlreadyPaid(keeper, number);
         (bytes32 root, uint256 sum) = SumTree.build(leaves);
         Batch storage b = _batches[keeper][number];
-        if (root != b.root || sum != b.sum) revert LeavesMismatch(root, sum);
+        if (SumTree.commitment(root, sum) != b.earnings) revert LeavesMismatch(root, sum);
 
-        _payouts[keeper][word] = bits | distributedBit;
+        _setPayout(keeper, number, DISTRIBUTED);
         emit Distributed(keeper, number, uint64(sum));
-        LeafTransfers.payAll(address(_token), leaves);
+        LeafTransfers.payAll(_token, leaves);
     }
 
     /// @inheritdoc ISettlement
-    function claim(address keeper, address provider, ClaimItem[] calldata items) external {
-        uint32 current = _advance(keeper).batch;
+    function claim(address keeper, address provider, bytes calldata items) external {
+        Claim memory c;
+        c.keeper = keeper;
+        c.provider = provider;
+        c.current = _advance(keeper).batch;
+        (uint256 at, uint256 end) = items.bounds();
+        if (at == end) revert ClaimTruncated(0);
+        c.payouts = WordMap.from(_payouts[keeper]);
+        c.paid = WordMap.from(_paid[keeper][provider]);
+        c.log = PaymentLog.create();
         uint256 total;
-        for (uint256 i; i < items.length; ++i) {
-            total += _claim(keeper, provider, current, items[i]);
+        // Positions are within calldata, and each amount is at most 64 bits: neither sum comes near 2^256.
+        unchecked {
+            while (at < end) {
+                uint256 next = at + CLAIM_HEAD + Packed.uint8Of(at + 16) * SumTree.NODE;
+                if (next > end) revert ClaimTruncated(items.length - (end - at));
+                total += _claim(c, at);
+                at = next;
+            }
         }
-        if (total != 0) address(_token).safeTransfer(provider, total);
+        if (total == 0) return;
+        c.log.send(keeper, provider, total);
+        _token.safeTransfer(provider, total);
     }
 
-    function _claim(address keeper, address provider, uint32 current, ClaimItem calldata item)
-        private
-        returns (uint64 amount)
-    {
-        uint32 number = item.batch;
-        if (number >= current) revert BatchNotFinal(keeper, number);
-        (uint256 word, uint256 claimedBit, uint256 distributedBit) = _payoutBits(number);
-        uint256 bits = _payouts[keeper][word];
-        if (bits & distributedBit != 0) return 0;
-        uint64[4] storage lanes = _paid[keeper][provider][number / 4];
-        uint64 before = lanes[number % 4];
-        if (item.amount <= before) return 0;
-        _requireLeaf(_batches[keeper][number], number, provider, item.amount, item.index, item.proof);
+    /// @dev Works off one item. Returns what it pays.
+    function _claim(Claim memory c, uint256 at) private returns (uint256 rise) {
+        uint256 number = Packed.uint32Of(at);
+        if (number >= c.current) revert BatchNotFinal(c.keeper, uint32(number));
+        uint256 payoutSlot = c.payouts.slot(number / 128);
+        uint256 payouts = WordMap.load(payoutSlot);
+        uint256 shift = (number % 128) * 2;
+        if ((payouts >> shift) & DISTRIBUTED != 0) return 0;
+        uint256 paidSlot = c.paid.slot(number / 4);
+        uint256 amounts = WordMap.load(paidSlot);
+        uint256 amount = Packed.uint64Of(at + 4);
+        rise = uint64(amounts >> ((number % 4) * 64));
+        if (amount <= rise) return 0;
+        _requireLeaf(c, at, number, amount);
 
-        lanes[number % 4] = item.amount;
-        if (bits & claimedBit == 0) _payouts[keeper][word] = bits | claimedBit;
-        amount = item.amount - before;
-        emit Claimed(keeper, provider, number, amount);
+        // The new amount is above the old one and within 64 bits, so it changes its own lane only.
+        unchecked {
+            rise = amount - rise;
+            WordMap.store(paidSlot, amounts + (rise << ((number % 4) * 64)));
+        }
+        if ((payouts >> shift) & CLAIMED == 0) WordMap.store(payoutSlot, payouts | (CLAIMED << shift));
+        c.log.push(number, rise);
+    }
+
+    function _requireLeaf(Claim memory c, uint256 at, uint256 number, uint256 amount) private view {
+        bytes32 committed = _batches[c.keeper][uint32(number)].earnings;
+        bytes32 leaf = SumTree.leafHash(c.provider, amount);
+        uint256 index = Packed.uint32Of(at + 12);
+        if (!SumTree.provesPacked(committed, leaf, amount, index, at + CLAIM_HEAD, Packed.uint8Of(at + 16))) {
+            revert LeafNotProven(uint32(number), c.provider, uint64(amount));
+        }
     }
 
     /* VIEWS */
@@ -351,18 +386,17 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     {
         if (line.length != LINE_SIZE || !isFinal(keeper, number)) return false;
         Batch storage b = _batches[keeper][number];
-        return SumTree.proves(b.linesRoot, b.linesSum, keccak256(line), line.uint64At(LINE_AMOUNT), index, proof);
+        return SumTree.proves(b.lines, keccak256(line), line.uint64At(LINE_AMOUNT), index, proof);
     }
 
     /// @inheritdoc ISettlement
     function paid(address keeper, address provider, uint32 number) external view returns (uint64) {
-        return _paid[keeper][provider][number / 4][number % 4];
+        return uint64(_paid[keeper][provider][number / 4] >> ((number % 4) * 64));
     }
 
     /// @inheritdoc ISettlement
     function distributed(address keeper, uint32 number) external view returns (bool) {
-        (uint256 word,, uint256 distributedBit) = _payoutBits(number);
-        return _payouts[keeper][word] & distributedBit != 0;
+        return _payout(keeper, number) & DISTRIBUTED != 0;
     }
 
     /// @inheritdoc ISettlement
@@ -382,12 +416,11 @@ contract Settlement is ISettlement, Escrow, EIP712 {
 
     /* INTERNAL */
 
-    /// @dev The keeper's pending batch: committed and not final, of a live keeper.
-    function _pending(address keeper) private returns (KeeperState storage k, Batch storage b) {
+    /// @dev A live keeper whose batch is committed and not final.
+    function _pending(address keeper) private returns (KeeperState storage k) {
         k = _advance(keeper);
         _requireLive(keeper, k);
-        b = _batches[keeper][k.batch];
-        if (b.committedAt == 0) revert BatchNotPending(keeper, k.batch);
+        if (k.committedAt == 0) revert BatchNotPending(keeper, k.batch);
     }
 
     function _openChallenge(address keeper, uint32 number, address provider)
@@ -397,18 +430,6 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     {
         c = _challenges[keeper][number][provider];
         if (c.deadline == 0) revert NotChallenged(keeper, number, provider);
-    }
-
-    function _requireLeaf(
-        Batch storage b,
-        uint32 number,
-        address provider,
-        uint64 amount,
-        uint32 index,
-        bytes calldata proof
-    ) private view {
-        bytes32 leaf = SumTree.leafHash(provider, amount);
-        if (!SumTree.proves(b.root, b.sum, leaf, amount, index, proof)) revert LeafNotProven(number, provider, amount);
     }
 
     function _requireKeeper(address keeper, bytes32 hash, bytes32 domain, bytes32 r, bytes32 vs) private view {
@@ -421,14 +442,14 @@ contract Settlement is ISettlement, Escrow, EIP712 {
         if (signer == address(0)) revert InvalidSignature();
     }
 
-    function _payoutBits(uint32 number)
-        private
-        pure
-        returns (uint256 word, uint256 claimedBit, uint256 distributedBit)
-    {
-        word = number / 128;
-        claimedBit = 1 << ((number % 128) * 2);
-        distributedBit = claimedBit << 1;
+    /// @dev How a batch has been paid so far: 0, CLAIMED or DISTRIBUTED.
+    function _payout(address keeper, uint256 number) private view returns (uint256) {
+        return (_payouts[keeper][number / 128] >> ((number % 128) * 2)) & (CLAIMED | DISTRIBUTED);
+    }
+
+    /// @dev Only ever called while it is 0.
+    function _setPayout(address keeper, uint256 number, uint256 payout) private {
+        _payouts[keeper][number / 128] |= payout << ((number % 128) * 2);
     }
 
     function _add(Payout memory payout, address to, uint64 amount) private {
@@ -441,6 +462,6 @@ contract Settlement is ISettlement, Escrow, EIP712 {
     }
 
     function _pay(Payout memory payout) private {
-        if (payout.amount != 0) address(_token).safeTransfer(payout.to, payout.amount);
+        if (payout.amount != 0) _token.safeTransfer(payout.to, payout.amount);
     }
 }

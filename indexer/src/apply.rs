@@ -216,7 +216,7 @@ mod tests {
     fn payments_name_who_was_paid_and_how() {
         let at = CONTRACTS.settlement;
         let paid = |provider, way| Some(Fact::Paid { provider, amount: Amount(5), way });
-        let claimed = settlement::Claimed { keeper: KEEPER, provider: PROVIDER, batch: 1, amount: 5 };
+        let claimed = settlement::Claimed { keeper: KEEPER, provider: PROVIDER, amount: 5, payments: vec![] };
         let recovered = settlement::Recovered { channelId: B256::ZERO, provider: PROVIDER, batch: 1, amount: 5 };
         let redeemed = settlement::Redeemed { channelId: B256::ZERO, keeper: KEEPER, amount: 5, fee: 1 };
         assert_eq!(read_one(at, &claimed), paid(PROVIDER, PaidBy::Claim));
@@ -231,7 +231,12 @@ mod tests {
     #[test]
     fn providers_workers_and_classes() {
         let worker = Address::repeat_byte(0x50);
-        let updated = registry::ProviderUpdated { provider: PROVIDER, endpoint: "x".into(), terms: B256::ZERO };
+        let updated = registry::ProviderUpdated {
+            provider: PROVIDER,
+            endpoint: "x".into(),
+            termsUri: "y".into(),
+            terms: B256::ZERO,
+        };
         let recorded = Fact::ProviderRecorded { provider: PROVIDER, endpoint: "x".into(), terms: B256::ZERO };
         assert_eq!(read_one(CONTRACTS.registry, &updated), Some(recorded));
         let removed = registry::WorkerRemoved { provider: PROVIDER, worker };
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_another_contract_says_is_no_fact() {
-        let claimed = settlement::Claimed { keeper: KEEPER, provider: PROVIDER, batch: 1, amount: 5 };
+        let claimed = settlement::Claimed { keeper: KEEPER, provider: PROVIDER, amount: 5, payments: vec![] };
         assert_eq!(read_one(Address::repeat_byte(9), &claimed), None);
         assert_eq!(read_one(CONTRACTS.registry, &claimed), None);
         let finalized = settlement::BatchFinalized { keeper: KEEPER, batch: 1 };

@@ -19,15 +19,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Folder of the database; made if it does not exist.
     pub data: PathBuf,
-    /// The Settlement contract.
-    pub settlement: Address,
-    /// The ProviderRegistry contract.
-    pub registry: Address,
-    /// The ResourceCatalog contract.
-    pub catalog: Address,
-    /// Block to start from: the one that deployed the first of the contracts.
-    #[serde(default)]
-    pub start_block: u64,
+    /// The address book of the deployment: the contracts, whose code is checked at the start, and the first block.
+    pub address_book: PathBuf,
     /// How to reach the chain.
     pub chain: ChainConfig,
     /// Where keepers publish their lines. A keeper that is not listed has batches, but no trades.
@@ -66,14 +59,14 @@ mod tests {
         assert_eq!(config.keepers.len(), 1);
         let table: toml::Table = EXAMPLE.parse().unwrap();
         let shown: Vec<_> = table.keys().map(String::as_str).collect();
-        let known = ["admin", "catalog", "chain", "data", "keepers", "listen", "registry", "settlement", "start_block"];
+        let known = ["address_book", "admin", "chain", "data", "keepers", "listen"];
         assert_eq!(shown, known);
     }
 
     #[test]
     fn a_misspelt_key_is_refused() {
-        let text = EXAMPLE.replace("start_block", "start_blok");
+        let text = EXAMPLE.replace("address_book", "adress_book");
         let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
-        assert!(error.contains("start_blok"), "{error}");
+        assert!(error.contains("adress_book"), "{error}");
     }
 }

@@ -1,8 +1,9 @@
 //! The deployment that is indexed, and its periods.
 
-use crate::config::{Config, Keeper};
+use crate::config::Keeper;
 use alloy::primitives::Address;
 use indexer_store::store::Scheme;
+use protocol::address_book::AddressBook;
 use protocol::bindings::settlement::Settlement;
 use service::chain::{Chain, ChainError};
 
@@ -22,11 +23,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Reads the periods from the contract.
-    pub(crate) async fn read(config: &Config, chain: &Chain) -> Result<Self, ChainError> {
-        let contract = Settlement::new(config.settlement, chain.provider());
+    /// Checks the contracts of the address book and reads the periods.
+    pub(crate) async fn read(book: &AddressBook, keepers: Vec<Keeper>, chain: &Chain) -> Result<Self, ChainError> {
+        chain.verify_deployment(book.chain_id.get(), book.code()).await?;
+        let contract = Settlement::new(book.settlement(), chain.provider());
         let periods = contract.periods().call().await.map_err(|error| {
-            let (address, chain_id) = (config.settlement, config.chain.chain_id);
+            let (address, chain_id) = (book.settlement(), book.chain_id);
             let text = format!("cannot read the periods of Settlement {address} on chain {chain_id}: {error}");
             match error {
                 alloy::contract::Error::TransportError(_) => ChainError::Retryable(text),
@@ -35,12 +37,12 @@ impl Network {
         })?;
         let [challenge, answer, heartbeat] = [periods.challenge, periods.answer, periods.heartbeat].map(u64::from);
         Ok(Self {
-            chain_id: config.chain.chain_id,
-            settlement: config.settlement,
-            registry: config.registry,
-            catalog: config.catalog,
-            start_block: config.start_block,
-            keepers: config.keepers.clone(),
+            chain_id: book.chain_id.get(),
+            settlement: book.settlement(),
+            registry: book.registry(),
+            catalog: book.catalog(),
+            start_block: book.start_block.get(),
+            keepers,
             challenge_period: challenge,
             // An acceptance may be for the batch after the open one, and each of the two may use every deadline.
             lateness: 2 * (heartbeat + challenge + answer),

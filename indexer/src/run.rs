@@ -10,6 +10,7 @@ use indexer_sqlite::SqliteStore;
 use indexer_store::fact::{Block, Located};
 use indexer_store::store::{Store, StoreError};
 use service::chain::{BlockRef, Chain, ChainError, Change, Follow, Tag};
+use service::config::{ConfigError, read_json};
 use service::health::Health;
 use service::shutdown::Shutdown;
 use service::telemetry::Metrics;
@@ -35,7 +36,10 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// Why an indexer cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The chain, or the contract on it, cannot be read.
+    /// The address book cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The chain, or a contract on it, cannot be read or is another one.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The database cannot be used.
@@ -86,7 +90,8 @@ impl Indexer {
     /// Reaches the chain, opens the database, and takes the addresses.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let chain = Chain::connect(&config.chain).await?;
-        let network = Arc::new(Network::read(&config, &chain).await?);
+        let book = read_json(&config.address_book)?;
+        let network = Arc::new(Network::read(&book, config.keepers, &chain).await?);
         std::fs::create_dir_all(&config.data)
             .map_err(|error| StartError::Folder(config.data.display().to_string(), error))?;
         let store = SqliteStore::open(&config.data.join("indexer.db"), network.scheme()).await?;

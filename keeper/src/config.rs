@@ -1,6 +1,5 @@
 //! The keeper's configuration, one struct, every key documented. Unknown keys are refused.
 
-use alloy::primitives::Address;
 use protocol::amount::Amount;
 use serde::Deserialize;
 use service::chain::{ChainConfig, SenderConfig};
@@ -20,14 +19,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Folder of the ledger and the blobs. It is the keeper's memory: back it up.
     pub data: PathBuf,
-    /// The Settlement contract.
-    pub settlement: Address,
-    /// The ProviderRegistry contract.
-    pub registry: Address,
-    /// The ResourceCatalog contract.
-    pub catalog: Address,
-    /// The token; the keeper checks that Settlement uses it.
-    pub token: Address,
+    /// The address book of the deployment: the contracts, whose code is checked at the start.
+    pub address_book: PathBuf,
     /// How often a running job is billed, in milliseconds.
     #[serde(default = "default_interval_ms")]
     pub interval_ms: u64,

@@ -7,6 +7,7 @@ use alloy::primitives::{Address, B256};
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::Filter;
 use alloy::sol_types::SolEvent;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity, Timestamp};
 use protocol::bindings::{catalog, registry, settlement};
 use protocol::resource::{Resource, ResourceId, Unit};
@@ -56,12 +57,21 @@ impl Standing {
 /// A batch in its challenge window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
-    /// Root of its earnings.
-    pub root: B256,
+    /// Commitment to the root and sum of its earnings.
+    pub earnings: B256,
     /// When it was committed.
     pub committed_at: Timestamp,
     /// Open challenges.
     pub challenges: u32,
+}
+
+/// What the chain keeps of a committed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Commitment to the root and sum of its earnings.
+    pub earnings: B256,
+    /// When it was committed.
+    pub committed_at: Timestamp,
 }
 
 /// The keeper as the chain sees it at one block.
@@ -124,13 +134,13 @@ pub struct Onchain {
 }
 
 impl Onchain {
-    /// The contracts at their addresses.
-    pub fn new(chain: Chain, settlement: Address, registry: Address, catalog: Address) -> Self {
+    /// The contracts of a deployment.
+    pub fn new(chain: Chain, book: &AddressBook) -> Self {
         let provider = chain.provider().clone();
         Self {
-            settlement: settlement::SettlementInstance::new(settlement, provider.clone()),
-            registry: registry::ProviderRegistryInstance::new(registry, provider.clone()),
-            catalog: catalog::ResourceCatalogInstance::new(catalog, provider),
+            settlement: settlement::SettlementInstance::new(book.settlement(), provider.clone()),
+            registry: registry::ProviderRegistryInstance::new(book.registry(), provider.clone()),
+            catalog: catalog::ResourceCatalogInstance::new(book.catalog(), provider),
             chain,
         }
     }
@@ -173,9 +183,9 @@ impl Onchain {
             standing: Standing::of(state.status)?,
             current,
             pending: (batch.committedAt != 0).then(|| Pending {
-                root: batch.root,
+                earnings: batch.earnings,
                 committed_at: Timestamp(u64::from(batch.committedAt)),
-                challenges: batch.open,
+                challenges: if current == state.batch { state.open.to() } else { 0 },
             }),
             debits: Amount(state.debits),
             since: Timestamp(since),
@@ -209,13 +219,10 @@ impl Onchain {
     }
 
     /// A committed batch's root and time; `None` where it is not committed.
-    pub async fn committed(&self, keeper: Address, number: BatchNumber) -> Result<Option<Pending>> {
+    pub async fn committed(&self, keeper: Address, number: BatchNumber) -> Result<Option<Committed>> {
         let batch = self.settlement.batch(keeper, number).call().await.map_err(failed)?;
-        Ok((batch.committedAt != 0).then(|| Pending {
-            root: batch.root,
-            committed_at: Timestamp(u64::from(batch.committedAt)),
-            challenges: batch.open,
-        }))
+        Ok((batch.committedAt != 0)
+            .then(|| Committed { earnings: batch.earnings, committed_at: Timestamp(u64::from(batch.committedAt)) }))
     }
 
     /// What a provider was paid of a batch.
@@ -312,7 +319,7 @@ mod tests {
     use super::*;
 
     fn view(current: BatchNumber, pending: bool) -> KeeperView {
-        let batch = Pending { root: B256::ZERO, committed_at: Timestamp(0), challenges: 0 };
+        let batch = Pending { earnings: B256::ZERO, committed_at: Timestamp(0), challenges: 0 };
         KeeperView {
             standing: Standing::Active,
             current,

@@ -12,8 +12,10 @@ use crate::settle::Settler;
 use crate::watch::Watch;
 use alloy::primitives::Address;
 use keeper_store::{Identity, Store, StoreError};
-use protocol::signature::{Domain, SigningKey};
+use protocol::address_book::AddressBook;
+use protocol::signature::SigningKey;
 use service::chain::{Chain, ChainError, SendError, Sender};
+use service::config::{ConfigError, read_json};
 use service::health::Health;
 use service::keystore::{KeystoreError, read_key};
 use service::shutdown::Shutdown;
@@ -64,7 +66,7 @@ pub enum KeeperError {
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The chain failed.
+    /// The chain failed, or carries other contracts than the address book says.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The blobs failed.
@@ -87,10 +89,16 @@ pub enum KeeperError {
         /// Its standing.
         standing: Standing,
     },
-    /// Settlement settles in another token than the configured one.
-    #[error("Settlement uses token {found}, the configuration says {expected}: correct `token` or `settlement`")]
+    /// The address book cannot be read.
+    #[error(transparent)]
+    AddressBook(#[from] ConfigError),
+    /// Settlement settles in another token than the address book's.
+    #[error(
+        "Settlement uses token {found}, the address book says {expected}: take the book that was written when this \
+         Settlement was deployed"
+    )]
     WrongToken {
-        /// The configured one.
+        /// The book's.
         expected: Address,
         /// Settlement's.
         found: Address,
@@ -128,25 +136,25 @@ impl Keeper {
         let key = SigningKey::from_bytes(&secret).ok_or(KeeperError::InvalidKey)?;
         let keeper = key.address();
         let chain = Chain::connect(&config.chain).await?;
-        let onchain = Onchain::new(chain.clone(), config.settlement, config.registry, config.catalog);
-        let (heartbeat, challenge) = check_chain(&onchain, &config).await?;
+        let book: AddressBook = read_json(&config.address_book)?;
+        let onchain = Onchain::new(chain.clone(), &book);
+        let (heartbeat, challenge) = check_chain(&onchain, &book).await?;
         let view = onchain.keeper(keeper, challenge).await?;
         if !view.standing.is_live() {
             return Err(KeeperError::NotBonded { keeper, standing: view.standing });
         }
         let lock = lock_data(&config.data)?;
-        let (store, blobs) = open_data(&config, keeper).await?;
+        let (store, blobs) = open_data(&config, &book, keeper).await?;
         let (api, api_addr) = listen(config.listen).await?;
         let (admin, admin_addr) = listen(config.admin).await?;
         let sender = Sender::new(chain.clone(), &secret, store.clone(), config.sender.clone()).await?;
         let resources = onchain.resources().await?;
-        let catalog = config.catalog;
-        let terms = Terms { domain: Domain::new(chain.chain_id(), config.settlement), key, config };
+        let terms = Terms { domain: book.domain(), token: book.token(), key, config };
         let publisher = Publisher::new(keeper, store.clone());
         // Watching starts before the books are read, so that no close falls between the two.
         let desk = Desk::open(terms, store, blobs, onchain, view, resources).await?;
         let desk = Arc::new(desk);
-        let watch = Watch::new(Arc::clone(&desk), catalog, view.block);
+        let watch = Watch::new(Arc::clone(&desk), book.catalog(), view.block);
         let settler = Settler::new(Arc::clone(&desk), sender, publisher.clone(), heartbeat, challenge);
         tracing::info!(%keeper, %api_addr, %admin_addr, "keeper ready");
         Ok(Self { api_addr, admin_addr, desk, publisher, settler, watch, api, admin, metrics, lock })
@@ -210,10 +218,11 @@ async fn sweep(desk: Arc<Desk>, shutdown: Shutdown) {
     }
 }
 
-async fn check_chain(onchain: &Onchain, config: &Config) -> Result<(u64, u64), KeeperError> {
+async fn check_chain(onchain: &Onchain, book: &AddressBook) -> Result<(u64, u64), KeeperError> {
+    onchain.chain().verify_deployment(book.chain_id.get(), book.code()).await?;
     let found = onchain.token().await?;
-    if found != config.token {
-        return Err(KeeperError::WrongToken { expected: config.token, found });
+    if found != book.token() {
+        return Err(KeeperError::WrongToken { expected: book.token(), found });
     }
     Ok(onchain.heartbeat_and_challenge().await?)
 }
@@ -231,9 +240,9 @@ fn lock_data(folder: &Path) -> Result<File, KeeperError> {
     }
 }
 
-async fn open_data(config: &Config, keeper: Address) -> Result<(Engine, Blobs), KeeperError> {
+async fn open_data(config: &Config, book: &AddressBook, keeper: Address) -> Result<(Engine, Blobs), KeeperError> {
     let store = Engine::connect(&config.data.join("keeper.db")).await?;
-    let identity = Identity { chain_id: config.chain.chain_id, settlement: config.settlement, keeper };
+    let identity = Identity { chain_id: book.chain_id.get(), settlement: book.settlement(), keeper };
     store.claim(&identity).await?;
     let blobs = Blobs::in_folder(&config.data.join("blobs"), config.max_blobs_total).await?;
     Ok((store, blobs))

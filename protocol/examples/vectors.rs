@@ -127,7 +127,7 @@ fn messages() -> Result<Value, Box<dyn Error>> {
             entry("Acceptance", serde_json::to_value(acceptance)?, acceptance.hash()),
         ],
         "debit": packed(&debit.to_debit()),
-        "redemption": packed(&redemption.to_redemption()),
+        "redemption": packed(&redemption.to_debit()),
         "channel": {
             "payer": order.payer, "signer": signer.address(), "keeper": voucher.keeper,
             "id": channel(voucher.keeper), "directId": channel(direct.keeper),

@@ -175,6 +175,13 @@ pub struct Commitment {
     pub data_hash: B256,
 }
 
+impl Commitment {
+    /// What the chain keeps of the earnings tree.
+    pub fn earnings(&self) -> B256 {
+        Node { hash: self.root, sum: self.sum }.commitment()
+    }
+}
+
 /// A batch that is closed off chain: everything that `commit`, the providers and the indexers need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedBatch {

@@ -19,6 +19,7 @@ pub mod bindings;
 
 pub mod amount;
 pub mod signature;
+pub mod address_book;
 
 pub mod provider;
 pub mod resource;
@@ -28,4 +29,5 @@ pub mod receipt;
 pub mod voucher;
 pub mod tree;
 pub mod batch;
+pub mod model;
 pub mod wire;

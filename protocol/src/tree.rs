@@ -80,6 +80,17 @@ impl Node {
         hasher.update(right.sum.get().to_be_bytes());
         Ok(Self { hash: hasher.finalize(), sum })
     }
+
+    /// One word that stands for this root and its sum on chain: `keccak256(abi.encode(hash, sum))`, 0 for the empty tree.
+    pub fn commitment(&self) -> B256 {
+        if self.hash.is_zero() {
+            return B256::ZERO;
+        }
+        let mut preimage = [0u8; 64];
+        preimage[..32].copy_from_slice(self.hash.as_slice());
+        preimage[56..].copy_from_slice(&self.sum.get().to_be_bytes());
+        keccak256(preimage)
+    }
 }
 
 /// A tree with all its levels, so that any proof is a walk of at most 32 steps.
@@ -134,6 +145,17 @@ impl Tree {
 impl Proof {
     /// Checks that `leaf` stands at `index` in the tree of `root`: hash **and** sum must come out.
     pub fn verify(&self, leaf: Node, root: Node) -> Result<(), ProofError> {
+        if self.climb(leaf)? == root && root.hash != B256::ZERO { Ok(()) } else { Err(ProofError::Mismatch) }
+    }
+
+    /// As [`verify`](Self::verify), where only the root's [commitment](Node::commitment) is known, as on chain.
+    pub fn verify_committed(&self, leaf: Node, commitment: B256) -> Result<(), ProofError> {
+        let found = self.climb(leaf)?.commitment();
+        if found == commitment && commitment != B256::ZERO { Ok(()) } else { Err(ProofError::Mismatch) }
+    }
+
+    /// The root that the proof leads to.
+    fn climb(&self, leaf: Node) -> Result<Node, ProofError> {
         let levels = self.siblings.len();
         if levels > MAX_DEPTH {
             return Err(ProofError::TooDeep(levels));
@@ -146,7 +168,7 @@ impl Proof {
             let is_right = self.index >> level & 1 == 1;
             node = if is_right { Node::parent(sibling, &node)? } else { Node::parent(&node, sibling)? };
         }
-        if node == root && root.hash != B256::ZERO { Ok(()) } else { Err(ProofError::Mismatch) }
+        Ok(node)
     }
 
     /// The packed siblings that the contract reads: 40 bytes each, hash then sum.
@@ -156,6 +178,19 @@ impl Proof {
             bytes.extend_from_slice(sibling.hash.as_slice());
             bytes.extend_from_slice(&sibling.sum.get().to_be_bytes());
         }
+        bytes
+    }
+
+    /// The packed item that `claim` reads for this leaf: batch 4, amount 8, index 4, depth 1, and the siblings.
+    pub fn to_claim(&self, batch: u32, amount: Amount) -> Vec<u8> {
+        let siblings = self.to_bytes();
+        let mut bytes = Vec::with_capacity(17 + siblings.len());
+        bytes.extend_from_slice(&batch.to_be_bytes());
+        bytes.extend_from_slice(&amount.get().to_be_bytes());
+        bytes.extend_from_slice(&self.index.to_be_bytes());
+        // A deeper proof than 255 levels is cut here and refused there, like every one of more than 32.
+        bytes.push(u8::try_from(self.siblings.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(&siblings);
         bytes
     }
 }

@@ -166,24 +166,13 @@ impl SignedVoucher {
         self.signature.recover(domain.digest(self.voucher.hash()))
     }
 
-    /// The packed debit that `collect` reads: payer, total, allocation hash, signature (124 bytes).
+    /// The packed debit that `collect` and `redeem` read: payer, total, allocation hash, signature (124 bytes).
     pub fn to_debit(&self) -> [u8; 124] {
         let mut bytes = [0; 124];
         bytes[..20].copy_from_slice(self.voucher.payer.as_slice());
         bytes[20..28].copy_from_slice(&self.voucher.total.get().to_be_bytes());
         bytes[28..60].copy_from_slice(self.voucher.latest.hash().as_slice());
         bytes[60..].copy_from_slice(&self.signature.0);
-        bytes
-    }
-
-    /// The packed voucher that `redeem` reads: payer, keeper, total, allocation hash, signature (144 bytes).
-    pub fn to_redemption(&self) -> [u8; 144] {
-        let mut bytes = [0; 144];
-        bytes[..20].copy_from_slice(self.voucher.payer.as_slice());
-        bytes[20..40].copy_from_slice(self.voucher.keeper.as_slice());
-        bytes[40..48].copy_from_slice(&self.voucher.total.get().to_be_bytes());
-        bytes[48..80].copy_from_slice(self.voucher.latest.hash().as_slice());
-        bytes[80..].copy_from_slice(&self.signature.0);
         bytes
     }
 }

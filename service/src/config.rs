@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 /// Why a configuration could not be loaded. Every variant is final: somebody has to edit something.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file named on the command line is not there or cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
+    /// A file that was named is not there or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
     Unreadable {
         /// The file asked for.
         path: PathBuf,
@@ -27,6 +27,14 @@ pub enum ConfigError {
     /// A key is missing, unknown, or of the wrong type. The text names the key and where it came from.
     #[error("the configuration is not valid: {0}")]
     Invalid(String),
+    /// A document that the configuration names is not what it should be.
+    #[error("{} is not valid: {source}", path.display())]
+    Malformed {
+        /// The document.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: serde_json::Error,
+    },
 }
 
 /// Loads `C` from `file`, then from the environment variables that begin with `env_prefix`.
@@ -41,6 +49,15 @@ pub fn load<C: DeserializeOwned>(file: Option<&Path>, env_prefix: &str) -> Resul
     let variables =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     load_from(file, env_prefix, variables)
+}
+
+/// Reads a JSON document that a configuration names, such as an address book.
+///
+/// # Errors
+/// When the file cannot be read, or is not a `D`.
+pub fn read_json<D: DeserializeOwned>(path: &Path) -> Result<D, ConfigError> {
+    let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text).map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })
 }
 
 fn load_from<C: DeserializeOwned>(

@@ -17,7 +17,7 @@ pub const CHAIN_ID: u64 = 51866;
 pub enum Mining {
     /// One block a second.
     EverySecond,
-    /// One block per transaction, at once.
+    /// One block per transaction, at once; only the newest states can be asked for.
     Instant,
 }
 
@@ -40,8 +40,10 @@ impl Anvil {
         // One slot an epoch, so that `safe` and `finalized` trail the newest block as they do on a real chain.
         command.extend(["--slots-in-an-epoch".into(), "1".into()]);
         command.push("--enable-tx-gas-limit".into());
-        if mining == Mining::EverySecond {
-            command.extend(["--block-time".into(), "1".into()]);
+        match mining {
+            Mining::EverySecond => command.extend(["--block-time".into(), "1".into()]),
+            // The state of every block would go to disk: gigabytes after some thousand.
+            Mining::Instant => command.extend(["--prune-history".into(), "8".into()]),
         }
         let log = folder.join("anvil.log");
         let process = Process::spawn("anvil", guard, &command, &log)?;

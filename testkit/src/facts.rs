@@ -6,7 +6,7 @@ use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::Filter;
 use alloy::sol_types::SolEvent;
 use anyhow::Context;
-use client::network::Network;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity};
 use protocol::bindings::{settlement, token};
 use protocol::voucher::{BatchNumber, ChannelId};
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 pub struct Facts {
     provider: DynProvider,
-    network: Network,
+    book: AddressBook,
 }
 
 /// Balances of everyone who can hold tokens on the local chain.
@@ -59,18 +59,18 @@ pub struct Claimed {
 
 impl Facts {
     /// Facts read through `provider`.
-    pub const fn new(provider: DynProvider, network: Network) -> Self {
-        Self { provider, network }
+    pub const fn new(provider: DynProvider, book: AddressBook) -> Self {
+        Self { provider, book }
     }
 
     /// The Settlement contract.
     pub fn settlement(&self) -> settlement::SettlementInstance<DynProvider> {
-        settlement::SettlementInstance::new(self.network.settlement, self.provider.clone())
+        settlement::SettlementInstance::new(self.book.settlement(), self.provider.clone())
     }
 
     /// Everybody's balances now.
     pub async fn balances(&self, accounts: &Accounts) -> anyhow::Result<Balances> {
-        let token = token::ComputeTokenInstance::new(self.network.token, self.provider.clone());
+        let token = token::ComputeTokenInstance::new(self.book.token(), self.provider.clone());
         let of = async |account: Address| -> anyhow::Result<Amount> {
             Ok(Amount(u64::try_from(token.balanceOf(account).call().await?)?))
         };
@@ -80,7 +80,7 @@ impl Facts {
             keeper: of(accounts.keeper.address()).await?,
             keeper_owner: of(accounts.keeper_owner.address()).await?,
             treasury: of(accounts.treasury.address()).await?,
-            settlement: of(self.network.settlement).await?,
+            settlement: of(self.book.settlement()).await?,
             supply: Amount(u64::try_from(token.totalSupply().call().await?)?),
         })
     }
@@ -94,25 +94,29 @@ impl Facts {
     /// All that `provider` was paid from a keeper's batches by claims.
     pub async fn claims(&self, keeper: Address, provider: Address) -> anyhow::Result<Vec<Claimed>> {
         let filter = Filter::new()
-            .address(self.network.settlement)
+            .address(self.book.settlement())
             .event_signature(settlement::Settlement::Claimed::SIGNATURE_HASH)
             .topic1(keeper)
             .topic2(provider)
             .from_block(0);
         let logs = self.provider.get_logs(&filter).await?;
-        logs.iter()
-            .map(|log| {
-                let event = settlement::Settlement::Claimed::decode_log(&log.inner)?;
-                let transaction = log.transaction_hash.context("a log of a mined block")?;
-                Ok(Claimed { batch: event.batch, amount: Amount(event.amount), transaction })
-            })
-            .collect()
+        let mut claims = Vec::new();
+        for log in &logs {
+            let event = settlement::Settlement::Claimed::decode_log(&log.inner)?;
+            let transaction = log.transaction_hash.context("a log of a mined block")?;
+            claims.extend(event.data.payments.iter().map(|payment| Claimed {
+                batch: payment.batch,
+                amount: Amount(payment.amount),
+                transaction,
+            }));
+        }
+        Ok(claims)
     }
 
     /// By how much each redemption raised what a direct channel has spent.
     pub async fn redemptions(&self, channel: ChannelId) -> anyhow::Result<Vec<Amount>> {
         let filter = Filter::new()
-            .address(self.network.settlement)
+            .address(self.book.settlement())
             .event_signature(settlement::Settlement::Redeemed::SIGNATURE_HASH)
             .topic1(channel.0)
             .from_block(0);

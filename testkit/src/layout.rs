@@ -3,7 +3,7 @@
 use crate::accounts::Accounts;
 use crate::anvil::CHAIN_ID;
 use anyhow::{Context, bail};
-use client::network::Network;
+use protocol::address_book::AddressBook;
 use protocol::signature::SigningKey;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -165,6 +165,11 @@ impl Layout {
         self.folder.join(name)
     }
 
+    /// The address book.
+    pub fn address_book(&self) -> PathBuf {
+        self.file("address-book.json")
+    }
+
     /// Address of the keeper's API.
     pub fn keeper(&self) -> SocketAddr {
         loopback(self.ports.keeper)
@@ -186,9 +191,9 @@ impl Layout {
     }
 
     /// Writes keystores, the address book, and a configuration for each service and for `capa`.
-    pub fn write(&self, network: &Network, accounts: &Accounts, tuning: &Tuning) -> anyhow::Result<()> {
+    pub fn write(&self, book: &AddressBook, accounts: &Accounts, tuning: &Tuning) -> anyhow::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        network.write(&self.file("network.json"))?;
+        deployment::write(book, &self.folder)?;
         self.secret("password", PASSWORD)?;
         for (name, key) in [
             ("keeper", &accounts.keeper),
@@ -198,22 +203,19 @@ impl Layout {
         ] {
             self.keystore(name, key)?;
         }
-        self.text("keeper.toml", &self.keeper_config(network, tuning)?)?;
-        self.text("indexer.toml", &self.indexer_config(network, accounts)?)?;
+        self.text("keeper.toml", &self.keeper_config(tuning)?)?;
+        self.text("indexer.toml", &self.indexer_config(accounts)?)?;
         self.text("capa.toml", &self.client_config()?)?;
-        self.text("worker.toml", &self.worker_config(network, accounts, tuning)?)
+        self.text("worker.toml", &self.worker_config(accounts, tuning)?)
     }
 
-    fn keeper_config(&self, network: &Network, tuning: &Tuning) -> anyhow::Result<String> {
+    fn keeper_config(&self, tuning: &Tuning) -> anyhow::Result<String> {
         let chain = tuning.keeper_chain.clone().map_or_else(|| self.chain(), Ok)?;
         Ok(format!(
             r#"listen = "{listen}"
 admin = "{admin}"
 data = "{data}"
-settlement = "{settlement}"
-registry = "{registry}"
-catalog = "{catalog}"
-token = "{token}"
+address_book = "{address_book}"
 interval_ms = {interval}
 lease_ms = {lease}
 {key}{chain}
@@ -227,10 +229,7 @@ close_after_ms = {close}
             listen = self.keeper(),
             admin = loopback(self.ports.admin[0]),
             data = self.file("keeper").display(),
-            settlement = network.settlement,
-            registry = network.registry,
-            catalog = network.catalog,
-            token = network.token,
+            address_book = self.address_book().display(),
             interval = tuning.interval_ms,
             lease = tuning.lease_ms,
             key = self.key_section("keeper"),
@@ -241,15 +240,12 @@ close_after_ms = {close}
         ))
     }
 
-    fn indexer_config(&self, network: &Network, accounts: &Accounts) -> anyhow::Result<String> {
+    fn indexer_config(&self, accounts: &Accounts) -> anyhow::Result<String> {
         Ok(format!(
             r#"listen = "{listen}"
 admin = "{admin}"
 data = "{data}"
-settlement = "{settlement}"
-registry = "{registry}"
-catalog = "{catalog}"
-start_block = 0
+address_book = "{address_book}"
 {chain}
 [[keepers]]
 address = "{keeper}"
@@ -258,23 +254,19 @@ url = "{url}"
             listen = self.indexer(),
             admin = loopback(self.ports.admin[1]),
             data = self.file("indexer").display(),
-            settlement = network.settlement,
-            registry = network.registry,
-            catalog = network.catalog,
+            address_book = self.address_book().display(),
             chain = chain_section(&self.chain()?),
             keeper = accounts.keeper.address(),
             url = http(self.keeper())?,
         ))
     }
 
-    fn worker_config(&self, network: &Network, accounts: &Accounts, tuning: &Tuning) -> anyhow::Result<String> {
+    fn worker_config(&self, accounts: &Accounts, tuning: &Tuning) -> anyhow::Result<String> {
         let keeper = tuning.worker_keeper.clone().map_or_else(|| http(self.keeper()), Ok)?;
         let mut text = format!(
             r#"keeper = "{keeper}"
 provider = "{provider}"
-settlement = "{settlement}"
-registry = "{registry}"
-catalog = "{catalog}"
+address_book = "{address_book}"
 data = "{data}"
 admin = "{admin}"
 slots = {slots}
@@ -289,9 +281,7 @@ interval_ms = {interval}
 redeem = "1"
 "#,
             provider = accounts.provider.address(),
-            settlement = network.settlement,
-            registry = network.registry,
-            catalog = network.catalog,
+            address_book = self.address_book().display(),
             data = self.file("worker").display(),
             admin = loopback(self.ports.admin[2]),
             slots = tuning.slots,
@@ -319,7 +309,7 @@ redeem = "1"
         let file = |name: &str| self.file(name).display().to_string();
         Ok(format!(
             r#"rpc = "{rpc}"
-network = "{network}"
+address_book = "{address_book}"
 keeper = "{keeper}"
 indexer = "{indexer}"
 wallet = "{wallet}"
@@ -328,7 +318,7 @@ password_file = "{password}"
 state = "{state}"
 "#,
             rpc = self.chain()?,
-            network = file("network.json"),
+            address_book = self.address_book().display(),
             keeper = http(self.keeper())?,
             indexer = http(self.indexer())?,
             wallet = file("client.key.json"),

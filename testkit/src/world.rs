@@ -11,10 +11,10 @@ use alloy::primitives::Address;
 use anyhow::{Context, bail};
 use client::anchor::ChainAnchor;
 use client::manifest::{self, Prepared};
-use client::network::Network;
 use client::session::rules::Policy;
 use client::session::{Session, SessionConfig, Terms};
 use client::wallet::Wallet;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, NANO, Price, Quantity, Timestamp};
 use protocol::job::Kind;
 use protocol::resource::{Resource, ResourceId};
@@ -36,7 +36,7 @@ pub struct World {
     /// The chain.
     pub anvil: Anvil,
     /// The contracts.
-    pub network: Network,
+    pub book: AddressBook,
     /// The people.
     pub accounts: Accounts,
     /// Files and ports.
@@ -75,9 +75,9 @@ impl World {
         let Plan { folder, ports, layout } = plan;
         let anvil = Anvil::start(folder.path(), None, layout.ports().chain, Mining::EverySecond).await?;
         let accounts = Accounts::local();
-        let network = deploy(&anvil, &accounts, &Stage::default()).await?;
-        layout.write(&network, &accounts, tuning)?;
-        Ok(Self { services: Vec::new(), anvil, network, accounts, layout, folder, _ports: ports })
+        let book = deploy(&anvil, &accounts, &Stage::default()).await?;
+        layout.write(&book, &accounts, tuning)?;
+        Ok(Self { services: Vec::new(), anvil, book, accounts, layout, folder, _ports: ports })
     }
 
     /// The same with keeper, indexer and worker running as tasks of this process.
@@ -98,7 +98,7 @@ impl World {
 
     /// What the chain says.
     pub fn facts(&self) -> Facts {
-        Facts::new(self.anvil.provider().clone(), self.network.clone())
+        Facts::new(self.anvil.provider().clone(), self.book.clone())
     }
 
     /// A connection to the chain.
@@ -110,7 +110,7 @@ impl World {
     /// The client's wallet.
     pub async fn wallet(&self) -> anyhow::Result<Wallet> {
         let chain = self.chain().await?;
-        Ok(Wallet::new(chain, self.network.clone(), self.accounts.client.clone()).await?)
+        Ok(Wallet::new(chain, self.book.clone(), self.accounts.client.clone()).await?)
     }
 
     /// Opens the client's channel for `signer` with `keeper` and waits until it counts (the chain's safe head).
@@ -127,10 +127,10 @@ impl World {
 
     /// A session of the client at `endpoint`.
     pub async fn session(&self, endpoint: Url, keeper: Address, key: &SigningKey) -> anyhow::Result<Session> {
-        let anchor = ChainAnchor::new(self.chain().await?, self.network.clone());
+        let anchor = ChainAnchor::new(self.chain().await?, self.book.clone());
         let config = SessionConfig {
             endpoint,
-            network: self.network.clone(),
+            book: self.book.clone(),
             payer: self.accounts.client.address(),
             keeper,
             key: key.clone(),

@@ -22,12 +22,8 @@ pub struct Config {
     pub key: KeySource,
     /// The chain.
     pub chain: ChainConfig,
-    /// The Settlement contract.
-    pub settlement: Address,
-    /// The ProviderRegistry.
-    pub registry: Address,
-    /// The ResourceCatalog.
-    pub catalog: Address,
+    /// The address book of the deployment: the contracts, whose code is checked at the start.
+    pub address_book: PathBuf,
     /// Folder of the ledger and of direct jobs' blobs.
     pub data: PathBuf,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.

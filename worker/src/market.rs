@@ -4,6 +4,7 @@ use crate::accept::{ChannelFacts, KeeperFacts};
 use alloy::eips::BlockId;
 use alloy::primitives::Address;
 use alloy::providers::DynProvider;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity};
 use protocol::bindings::{catalog, registry, settlement};
 use protocol::resource::{Resource, ResourceId};
@@ -45,10 +46,8 @@ fn staleness(block: u64, clock: u64, reaction: u64) -> Option<u64> {
 /// Where one batch stands on chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchFacts {
-    /// What its earnings tree pays out.
-    pub sum: Amount,
-    /// Root of that tree.
-    pub root: alloy::primitives::B256,
+    /// Commitment to the root and sum of its earnings.
+    pub earnings: alloy::primitives::B256,
     /// When it was committed; 0 while it is not.
     pub committed_at: u64,
     /// Whether it can be claimed now.
@@ -84,17 +83,13 @@ pub(crate) struct Market {
 
 impl Market {
     /// Opens the contracts and reads what never changes.
-    pub(crate) async fn open(
-        chain: Chain,
-        (settlement, registry, catalog): (Address, Address, Address),
-        max_age: Duration,
-    ) -> Result<Self, ReadError> {
+    pub(crate) async fn open(chain: Chain, book: &AddressBook, max_age: Duration) -> Result<Self, ReadError> {
         let provider = chain.provider().clone();
-        let settlement = settlement::SettlementInstance::new(settlement, provider.clone());
+        let settlement = settlement::SettlementInstance::new(book.settlement(), provider.clone());
         let periods = settlement.periods().call().await?;
         Ok(Self {
-            registry: registry::ProviderRegistryInstance::new(registry, provider.clone()),
-            catalog: catalog::ResourceCatalogInstance::new(catalog, provider),
+            registry: registry::ProviderRegistryInstance::new(book.registry(), provider.clone()),
+            catalog: catalog::ResourceCatalogInstance::new(book.catalog(), provider),
             settlement,
             chain,
             periods: Periods {
@@ -184,8 +179,7 @@ impl Market {
             async { self.settlement.keeper(keeper).call().await },
         )?;
         Ok(BatchFacts {
-            sum: Amount(batch.sum),
-            root: batch.root,
+            earnings: batch.earnings,
             committed_at: batch.committedAt.into(),
             is_final,
             is_void: !is_final && state.status == STATUS_WOUND_DOWN && number >= state.batch,
@@ -217,8 +211,9 @@ impl Market {
 
     /// When the recovery from a keeper ends; `None` for one that is not wound down.
     pub(crate) async fn recovery_end(&self, keeper: Address) -> Result<Option<u64>, ReadError> {
-        let wound_at = u64::from(self.settlement.keeper(keeper).call().await?.woundAt);
-        Ok((wound_at != 0).then(|| wound_at.saturating_add(self.periods.recovery)))
+        let state = self.settlement.keeper(keeper).call().await?;
+        let is_wound_down = state.status == STATUS_WOUND_DOWN;
+        Ok(is_wound_down.then(|| u64::from(state.endedAt).saturating_add(self.periods.recovery)))
     }
 
     /// What `recover` has paid a provider from a channel for a batch.

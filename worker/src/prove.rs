@@ -59,8 +59,7 @@ fn check_proof(
     if view.provider != provider {
         return Err(ProofRejection::Other("provider"));
     }
-    let root = Leaf { hash: facts.root, sum: facts.sum };
-    Ok(view.proof.verify(Leaf::earning(provider, view.amount), root)?)
+    Ok(view.proof.verify_committed(Leaf::earning(provider, view.amount), facts.earnings)?)
 }
 
 #[cfg(test)]
@@ -75,13 +74,8 @@ mod tests {
         let earnings = BTreeMap::from([(PROVIDER, Amount(600)), (Address::repeat_byte(9), Amount(300))]);
         let closed = close(Address::repeat_byte(6), Amount(1_000), 100, earnings, vec![]).unwrap();
         let (amount, proof) = closed.proof(PROVIDER).unwrap();
-        let facts = BatchFacts {
-            sum: closed.commitment.sum,
-            root: closed.commitment.root,
-            committed_at: 5,
-            is_final: false,
-            is_void: false,
-        };
+        let facts =
+            BatchFacts { earnings: closed.commitment.earnings(), committed_at: 5, is_final: false, is_void: false };
         (ProofView { batch: 4, provider: PROVIDER, amount, proof }, facts)
     }
 
@@ -100,9 +94,9 @@ mod tests {
         assert_eq!(check_proof(&view, 4, stranger, &facts), Err(ProofRejection::Other("provider")));
         let more = ProofView { amount: Amount(601), ..view.clone() };
         assert!(matches!(check_proof(&more, 4, PROVIDER, &facts), Err(ProofRejection::Invalid(_))));
-        let sum = BatchFacts { sum: Amount(991), ..facts };
-        assert!(matches!(check_proof(&view, 4, PROVIDER, &sum), Err(ProofRejection::Invalid(_))));
-        let root = BatchFacts { root: alloy::primitives::B256::ZERO, ..facts };
-        assert!(matches!(check_proof(&view, 4, PROVIDER, &root), Err(ProofRejection::Invalid(_))));
+        let other = BatchFacts { earnings: alloy::primitives::B256::repeat_byte(1), ..facts };
+        assert!(matches!(check_proof(&view, 4, PROVIDER, &other), Err(ProofRejection::Invalid(_))));
+        let none = BatchFacts { earnings: alloy::primitives::B256::ZERO, ..facts };
+        assert!(matches!(check_proof(&view, 4, PROVIDER, &none), Err(ProofRejection::Invalid(_))));
     }
 }

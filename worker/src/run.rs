@@ -10,9 +10,11 @@ use crate::market::{Market, ReadError};
 use crate::node::{Node, now};
 use crate::watch;
 use alloy::primitives::Address;
-use protocol::signature::{Domain, SigningKey};
+use protocol::address_book::AddressBook;
+use protocol::signature::SigningKey;
 use protocol::wire::{Code, Refusal};
 use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
+use service::config::read_json;
 use service::health::{Health, serve_admin};
 use service::keystore::{KeystoreError, read_key};
 use service::shutdown::Shutdown;
@@ -55,11 +57,14 @@ pub enum RunError {
     /// None of the offers is for a resource of the catalog.
     #[error("the ResourceCatalog has none of the resources that are offered: correct [[offers]]")]
     NothingToSell,
-    /// A chain cannot be used.
+    /// The chain cannot be used, or carries other contracts than the address book says.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The address book cannot be read.
+    #[error(transparent)]
+    AddressBook(#[from] service::config::ConfigError),
     /// A contract cannot be read.
-    #[error("{0}: check the addresses of the contracts")]
+    #[error(transparent)]
     Contract(#[from] ReadError),
     /// The ledger cannot be used.
     #[error(transparent)]
@@ -207,9 +212,9 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunErr
 
 /// Reads all that does not change while the worker runs, and settles what a crash left behind.
 async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, RunError> {
-    let domain = Domain::new(chain.chain_id(), config.settlement);
-    let addresses = (config.settlement, config.registry, config.catalog);
-    let market = Market::open(chain, addresses, Duration::from_millis(config.limits.chain_age_ms)).await?;
+    let book: AddressBook = read_json(&config.address_book)?;
+    chain.verify_deployment(book.chain_id.get(), book.code()).await?;
+    let market = Market::open(chain, &book, Duration::from_millis(config.limits.chain_age_ms)).await?;
     let found = market.provider_of(key.address()).await?;
     if found != config.provider && key.address() != config.provider {
         return Err(RunError::NotRegistered { worker: key.address(), provider: config.provider, found });
@@ -229,7 +234,7 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     Ok(Node {
         executors: executors(&config.execute)?,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
-        domain,
+        domain: book.domain(),
         key,
         ledger,
         market,

@@ -129,7 +129,7 @@ async fn open_session(context: &Context) -> Result<Session, CliError> {
     let folder = context.settings.state.value.clone();
     let config = SessionConfig {
         endpoint: context.keeper_url()?,
-        network: anchor.network().clone(),
+        book: anchor.book().clone(),
         payer,
         keeper: context.channel_keeper(None).await?,
         key: context.session_key()?,

@@ -67,13 +67,13 @@ pub(super) async fn result(id: JobId, out: Option<&Path>, context: &Context) -> 
 
 /// What this computer knows of a job that it paid for.
 async fn remembered(id: JobId, view: &JobView, context: &Context) -> Result<Option<JobRecord>, CliError> {
-    let (Some(folder), Ok(network)) = (&context.settings.state.value, context.network()) else { return Ok(None) };
+    let (Some(folder), Ok(book)) = (&context.settings.state.value, context.book()) else { return Ok(None) };
     let Ok((payer, signer)) = context.parties() else { return Ok(None) };
     if payer != view.order.payer {
         return Ok(None);
     }
     let keeper = context.channel_keeper(None).await?;
-    let identity = Identity { chain_id: network.chain_id.get(), settlement: network.settlement, payer, signer, keeper };
+    let identity = Identity { chain_id: book.chain_id.get(), settlement: book.settlement(), payer, signer, keeper };
     Ok(peek(folder, &identity)?.and_then(|mut state| state.jobs.remove(&id)))
 }
 

@@ -110,12 +110,12 @@ impl<A: Anchor> Runner<A> {
 
     /// Takes the keeper's terms if they are those of the keeper, chain and contracts that the channel was opened with.
     pub(super) fn take_info(&mut self, info: Info) -> Result<(), Exit> {
-        let network = &self.config.network;
+        let book = &self.config.book;
         for (same, name) in [
             (info.keeper == self.config.keeper, "keeper"),
-            (info.chain_id == network.chain_id, "chain"),
-            (info.settlement == network.settlement, "Settlement contract"),
-            (info.token == network.token, "token"),
+            (info.chain_id == book.chain_id, "chain"),
+            (info.settlement == book.settlement(), "Settlement contract"),
+            (info.token == book.token(), "token"),
         ] {
             if !same {
                 return Err(TermsError::Foreign(name).into());

@@ -24,8 +24,8 @@ mod socket;
 use crate::anchor::{Anchor, AnchorError};
 use crate::keeper::{Keeper, KeeperError};
 use crate::manifest::Prepared;
-use crate::network::Network;
 use alloy::primitives::{Address, B256, U256};
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
 use protocol::order::{JobId, Order, SignedOrder};
 use protocol::receipt::Statement;
@@ -52,7 +52,7 @@ pub struct SessionConfig {
     /// Where the keeper, or the provider's direct endpoint, is.
     pub endpoint: url::Url,
     /// The deployment.
-    pub network: Network,
+    pub book: AddressBook,
     /// Who funded the channel.
     pub payer: Address,
     /// The keeper of the channel; of a direct channel its provider.
@@ -257,7 +257,7 @@ impl Session {
         let socket = runner.connect_within(patience).await?;
         let jobs = runner.jobs();
         let task = Some(tokio::spawn(runner.run(socket, stop.clone())));
-        let domain = config.network.domain();
+        let domain = config.book.domain();
         Ok(Self { keeper, config, domain, commands, events, jobs, stop, task })
     }
 
@@ -365,8 +365,8 @@ impl SessionConfig {
     /// Which channel this is.
     pub const fn identity(&self) -> Identity {
         Identity {
-            chain_id: self.network.chain_id.get(),
-            settlement: self.network.settlement,
+            chain_id: self.book.chain_id.get(),
+            settlement: self.book.settlement(),
             payer: self.payer,
             signer: self.key.address(),
             keeper: self.keeper,

@@ -114,7 +114,7 @@ impl<A: Anchor> Runner<A> {
             state = State { jobs: state.jobs, ..State::new(&identity, channel.spent) };
         }
         let resources = anchor.resources().await?.into_iter().map(|resource| (resource.id, resource)).collect();
-        let domain = config.network.domain();
+        let domain = config.book.domain();
         let runner = Self {
             config,
             keeper,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
+import {Authorization} from "../types/Authorization.sol";
 import {Batch} from "../types/Batch.sol";
-import {Channel} from "../types/Channel.sol";
+import {Balances, Channel} from "../types/Channel.sol";
 import {KeeperState, KeeperStatus} from "../types/KeeperState.sol";
 import {Periods} from "../types/Settings.sol";
 
@@ -48,10 +49,14 @@ interface IEscrow {
     error ZeroAmount();
     /// @notice A period is below what the protocol's safety needs.
     error PeriodTooShort(bytes32 period, uint256 given, uint256 required);
+    /// @notice A period is longer than anything that makes sense.
+    error PeriodTooLong(bytes32 period, uint256 given, uint256 maximum);
     /// @notice The fee rate is above its maximum.
     error FeeTooHigh(uint16 given, uint16 maximum);
-    /// @notice The token delivered less than was asked for.
-    error ShortPull(uint256 received, uint64 asked);
+    /// @notice There is no contract at the token's address.
+    error NotAToken(address token);
+    /// @notice The minimum bond is above what governance may ask for.
+    error MinimumBondTooHigh(uint64 given, uint64 maximum);
     /// @notice The keeper's status does not allow this.
     error WrongKeeperStatus(address keeper, KeeperStatus status);
     /// @notice The caller does not own the keeper's bond.
@@ -92,6 +97,30 @@ interface IEscrow {
         bytes32 s
     ) external;
 
+    /// @notice As `open`, for a payer that authorized the transfer by ERC-3009. Anyone may submit it.
+    /// @dev Only the payer itself may end a close by it. The authorization names this contract as receiver and has the nonce of `authorizationNonce`, so it opens this
+    /// channel and no other.
+    function openWithAuthorization(
+        address payer,
+        address signer,
+        address keeper,
+        uint64 amount,
+        Authorization calldata authorization
+    ) external;
+
+    /// @notice As `open`, for a payer that signed Permit2's transfer with the channel as witness. Anyone may submit it.
+    /// @dev Only the payer itself may end a close by it.
+    /// @param nonce Permit2's unordered nonce; `deadline` ends the permission, not the channel.
+    function openWithPermit2(
+        address payer,
+        address signer,
+        address keeper,
+        uint64 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
     /// @notice Starts the caller's withdrawal. Vouchers signed before can still be collected until it thaws.
     function close(address signer, address keeper) external;
 
@@ -124,7 +153,7 @@ interface IEscrow {
     /// @notice Sets who may pause. Owner only.
     function setGuardian(address guardian) external;
 
-    /// @notice Stops `open`, `openWithPermit` and `bond`. Guardian or owner.
+    /// @notice Stops `open` in all its forms, and `bond`. Guardian or owner.
     function pause() external;
 
     /// @notice Ends a pause. Owner only.
@@ -157,8 +186,11 @@ interface IEscrow {
     /// @notice A channel as stored.
     function channel(bytes32 id) external view returns (Channel memory);
 
-    /// @notice What a channel can still spend: `deposit - spent`.
-    function available(bytes32 id) external view returns (uint64);
+    /// @notice Where the money of a channel is now.
+    function balances(address payer, address signer, address keeper) external view returns (Balances memory);
+
+    /// @notice The ERC-3009 nonce of `openWithAuthorization`: `keccak256(abi.encode(signer, keeper, salt))`.
+    function authorizationNonce(address signer, address keeper, bytes32 salt) external pure returns (bytes32);
 
     /// @notice A keeper as stored; `currentBatch` is ahead of its `batch` once that is final but nobody has acted since.
     function keeper(address account) external view returns (KeeperState memory);

@@ -8,9 +8,9 @@ import {Provider} from "../types/Provider.sol";
 /// so that the payout key never lies on a machine that runs strangers' jobs.
 interface IProviderRegistry {
     /// @notice A provider registered.
-    event ProviderRegistered(address indexed provider, string endpoint, bytes32 terms);
+    event ProviderRegistered(address indexed provider, string endpoint, string termsUri, bytes32 terms);
     /// @notice A provider changed its record.
-    event ProviderUpdated(address indexed provider, string endpoint, bytes32 terms);
+    event ProviderUpdated(address indexed provider, string endpoint, string termsUri, bytes32 terms);
     /// @notice `worker` signs for `provider` from now on.
     event WorkerAdded(address indexed provider, address indexed worker);
     /// @notice `worker` no longer signs for `provider`.
@@ -20,6 +20,8 @@ interface IProviderRegistry {
     error AlreadyRegistered(address provider);
     /// @notice The caller must register first.
     error NotRegistered(address provider);
+    /// @notice Endpoint or terms URI has `length` bytes.
+    error UriTooLong(uint256 length, uint256 maximum);
     /// @notice The key signs for `provider` already.
     error WorkerTaken(address worker, address provider);
     /// @notice The key does not sign for the caller.
@@ -28,12 +30,17 @@ interface IProviderRegistry {
     error NoConsent(address worker, address signer);
 
     /// @notice Registers the caller as a provider.
-    function register(string calldata endpoint, bytes32 terms) external;
+    /// @param endpoint Where its offers and status can be asked for; at most 256 bytes.
+    /// @param termsUri Where the text of its terms can be read; at most 256 bytes.
+    /// @param terms Hash of that text, which offers and orders name.
+    function register(string calldata endpoint, string calldata termsUri, bytes32 terms) external;
 
-    /// @notice Changes the caller's record.
-    function update(string calldata endpoint, bytes32 terms) external;
+    /// @notice Changes the caller's record; the parameters are those of `register`.
+    function update(string calldata endpoint, string calldata termsUri, bytes32 terms) external;
 
     /// @notice Adds a worker key to the caller.
+    /// @dev The consent has no end: while the key is free, a provider that had it once can add it again. A machine that
+    /// changes hands therefore takes a new key.
     /// @param signature The key's EIP-712 signature (64 or 65 bytes) of `WorkerConsent(address provider,address worker)`
     /// in this contract's domain: nobody can claim another's key.
     function addWorker(address worker, bytes calldata signature) external;

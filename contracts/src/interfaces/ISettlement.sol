@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import {Challenge, ClaimItem} from "../types/Batch.sol";
+import {Challenge, Payment} from "../types/Batch.sol";
 import {IEscrow} from "./IEscrow.sol";
 
 /// @title Settlement: from signed vouchers to paid providers
@@ -39,13 +39,15 @@ interface ISettlement is IEscrow {
     event BondForfeited(address indexed keeper, address indexed provider, uint64 rewarded, uint64 burned);
     /// @notice A direct channel paid `amount`, and `fee` to the protocol.
     event Redeemed(bytes32 indexed channelId, address indexed keeper, uint64 amount, uint64 fee);
-    /// @notice A provider was paid `amount` of a final batch.
-    event Claimed(address indexed keeper, address indexed provider, uint32 indexed batch, uint64 amount);
+    /// @notice A provider was paid `amount` for final batches: the sum of `payments`.
+    event Claimed(address indexed keeper, address indexed provider, uint64 amount, Payment[] payments);
     /// @notice Every leaf of a final batch was paid, `amount` in all.
     event Distributed(address indexed keeper, uint32 indexed batch, uint64 amount);
 
     /// @notice A signature is malformed, has a high `s`, or recovers no address.
     error InvalidSignature();
+    /// @notice An address that has bonded redeems its direct vouchers itself.
+    error NotTheKeeper(address caller, address keeper);
     /// @notice The voucher adds nothing to what the channel has spent.
     error TotalNotAbove(bytes32 channelId, uint64 total, uint64 spent);
     /// @notice The voucher exceeds the deposit. A voucher of another batch or key names a channel without one.
@@ -60,7 +62,7 @@ interface ISettlement is IEscrow {
     error WrongBatch(uint32 given, uint32 expected);
     /// @notice The acceptance is signed by `signer`, not by the keeper.
     error NotSignedByKeeper(address signer, address keeper);
-    /// @notice The challenge period or the recovery period ended.
+    /// @notice The challenge period, the time to answer or the recovery period ended.
     error TooLate(uint256 end);
     /// @notice A challenge must raise the provider's highest so far.
     error OwedNotAbove(uint64 owed, uint64 highest);
@@ -70,6 +72,8 @@ interface ISettlement is IEscrow {
     error AmountBelowOwed(uint64 amount, uint64 owed);
     /// @notice The leaf is not in the committed tree.
     error LeafNotProven(uint32 batch, address provider, uint64 amount);
+    /// @notice The list is empty, or the item at this position is cut off.
+    error ClaimTruncated(uint256 position);
     /// @notice The batch is not final yet.
     error BatchNotFinal(address keeper, uint32 batch);
     /// @notice Some of the batch has been paid already: claim the rest.
@@ -110,18 +114,19 @@ interface ISettlement is IEscrow {
     /// r 32 and vs 32, owed 8, the acceptance's r 32 and vs 32. An item that is paid already is skipped.
     function recover(address keeper, bytes calldata items) external;
 
-    /// @notice Pays direct channels' vouchers at once.
-    /// @param vouchers Items of 144 bytes: payer 20, keeper 20, total 8, struct hash of the allocation 32, r 32, vs 32.
-    /// Items of one keeper that stand together share one transfer.
-    function redeem(bytes calldata vouchers) external;
+    /// @notice Pays the vouchers of direct channels to `keeper` at once. Anyone may call it, unless `keeper` has ever bonded:
+    /// then only itself, so that no client can spend directly what was promised for a batch.
+    /// @param vouchers Items as in `collect`.
+    function redeem(address keeper, bytes calldata vouchers) external;
 
     /// @notice Pays every leaf of a final batch of which nothing was claimed.
     /// @param leaves All leaves in the tree's order, 28 bytes each: provider 20, amount 8.
     function distribute(address keeper, uint32 batch, bytes calldata leaves) external;
 
     /// @notice Pays a provider what it earned in final batches. Anyone may call it; the provider is paid.
-    /// @param items A leaf and proof per batch. An item that is paid already is skipped.
-    function claim(address keeper, address provider, ClaimItem[] calldata items) external;
+    /// @param items A leaf and proof per batch: batch 4, amount 8, index 4, depth 1, and the proof as in `answer`, `depth`
+    /// times 40 bytes. An item that is paid already is skipped.
+    function claim(address keeper, address provider, bytes calldata items) external;
 
     /// @notice Whether the keeper stated this usage line in a final batch.
     /// @dev Proves the statement and its amount, not that the work was done: all lines of a batch together are at most

@@ -21,10 +21,24 @@ library Packed {
         }
     }
 
-    /// @notice The address at a position in calldata.
-    function addressOf(uint256 position) internal pure returns (address value) {
+    /// @notice The 8-bit number at a position in calldata.
+    function uint8Of(uint256 position) internal pure returns (uint256 value) {
         assembly ("memory-safe") {
-            value := shr(96, calldataload(position))
+            value := shr(248, calldataload(position))
+        }
+    }
+
+    /// @notice The 32-bit number at a position in calldata.
+    function uint32Of(uint256 position) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := shr(224, calldataload(position))
+        }
+    }
+
+    /// @notice The 64-bit number at a position in calldata.
+    function uint64Of(uint256 position) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := shr(192, calldataload(position))
         }
     }
 

@@ -32,4 +32,14 @@ library TypeHashes {
         "Order(address payer,uint32 resource,uint64 maxPrice,uint64 maxUnits,uint64 maxTotal,bytes32 spec,"
         "bytes32 terms,uint64 expiry,uint256 salt)"
     );
+
+    /// @dev What a Permit2 signature says beside the amount and its end. Only the last field is for the reader's eyes.
+    bytes32 internal constant CHANNEL = keccak256("Channel(address signer,address keeper,string purpose)");
+
+    bytes32 internal constant CHANNEL_PURPOSE =
+        keccak256("Open a Capa channel: the signer may spend this amount with the keeper");
+
+    /// @dev The rest of Permit2's type, in the order that EIP-712 asks for.
+    string internal constant CHANNEL_WITNESS = "Channel witness)Channel(address signer,address keeper,string purpose)"
+        "TokenPermissions(address token,uint256 amount)";
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-/// @notice What a keeper committed for one batch. Three storage words, fixed from `commit` on except for `open`.
+/// @notice What a keeper committed for one batch. Three storage words, never changed after `commit`.
 struct Batch {
     /// @dev Nano that the earnings tree pays out.
     uint64 sum;
@@ -11,10 +11,10 @@ struct Batch {
     uint64 linesSum;
     /// @dev 0 means not committed.
     uint32 committedAt;
-    /// @dev Challenges not yet answered.
-    uint32 open;
-    bytes32 root;
-    bytes32 linesRoot;
+    /// @dev `SumTree.commitment` of the earnings tree's root and sum; 0 for an empty tree.
+    bytes32 earnings;
+    /// @dev The same of the usage lines.
+    bytes32 lines;
 }
 
 /// @notice The highest earnings that a provider was promised in a batch, and when the keeper's time to prove them ends.
@@ -24,10 +24,8 @@ struct Challenge {
     uint32 deadline;
 }
 
-/// @notice One batch's leaf and proof, for `claim`.
-struct ClaimItem {
+/// @notice What one batch paid in a claim.
+struct Payment {
     uint32 batch;
     uint64 amount;
-    uint32 index;
-    bytes proof;
 }

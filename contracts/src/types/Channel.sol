@@ -15,3 +15,17 @@ struct Channel {
     /// @dev When a closing channel may be withdrawn; 0 while it is not closing.
     uint32 thawAt;
 }
+
+/// @notice Where a channel's money is, with everything that became final counted.
+struct Balances {
+    /// @dev What the session key can still spend.
+    uint64 available;
+    /// @dev The same once the channel is closing: spendable until the payer withdraws it.
+    uint64 thawing;
+    /// @dev Spent in batches that are not final: an honest wind-down may still move it among providers.
+    uint64 atRisk;
+    /// @dev Left the channel for good.
+    uint64 settled;
+    /// @dev When `thawing` can be withdrawn; 0 while the channel is not closing.
+    uint32 thawAt;
+}

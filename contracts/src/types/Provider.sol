@@ -11,4 +11,6 @@ struct Provider {
     bytes32 terms;
     /// @dev Where its offers and status can be asked for.
     string endpoint;
+    /// @dev Where the text of its terms can be read.
+    string termsUri;
 }

@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import {ProviderRegistry} from "../../src/ProviderRegistry.sol";
 import {ResourceCatalog} from "../../src/ResourceCatalog.sol";
-import {ClaimItem} from "../../src/types/Batch.sol";
 import {Allocation, Order, Receipt, Usage, Voucher} from "../../src/types/Messages.sol";
+import {RegistrySettings} from "../../src/types/Stake.sol";
+import {ClaimItem, ClaimItems} from "../utils/ClaimItems.sol";
 import {Leaf, ReferenceTree} from "../utils/ReferenceTree.sol";
 import {SettlementFixture} from "../utils/SettlementFixture.sol";
 import {Signing} from "../utils/Signing.sol";
@@ -29,12 +30,12 @@ contract OrderToPayoutTest is SettlementFixture {
 
     function setUp() public override {
         super.setUp();
-        registry = new ProviderRegistry();
+        registry = new ProviderRegistry(address(token), governor, RegistrySettings(address(0), CAPA, 200, 100, 1000));
         catalog = new ResourceCatalog(governor);
         vm.prank(governor);
         gpu = catalog.add("gpu.h200", "GPU-ms", 3_600_000, 100_000);
         vm.prank(ann);
-        registry.register("https://ann.example", keccak256("terms"));
+        registry.register("https://ann.example", "https://ann.example/terms", keccak256("terms"));
         address worker = vm.addr(WORKER_KEY);
         (bytes32 r, bytes32 vs) = vm.signCompact(WORKER_KEY, registry.consentDigest(ann, worker));
         vm.prank(ann);
@@ -118,10 +119,10 @@ contract OrderToPayoutTest is SettlementFixture {
         ClaimItem[] memory items = new ClaimItem[](1);
         items[0] = ClaimItem({batch: 1, amount: AMOUNT, index: 0, proof: leaves.nodes().proof(0)});
         vm.prank(stranger);
-        settlement.claim(keeper, ann, items);
+        settlement.claim(keeper, ann, ClaimItems.pack(items));
         items[0] = ClaimItem({batch: 1, amount: sum - AMOUNT, index: 1, proof: leaves.nodes().proof(1)});
         uint256 before = token.balanceOf(keeper);
-        settlement.claim(keeper, keeper, items);
+        settlement.claim(keeper, keeper, ClaimItems.pack(items));
         settlement.sweepFees();
 
         vm.assertEq(token.balanceOf(ann), AMOUNT, "the provider is paid");
@@ -143,7 +144,7 @@ contract OrderToPayoutTest is SettlementFixture {
             total: total,
             latest: Allocation({provider: ann, earned: AMOUNT, receipt: _receipt(_job())})
         });
-        settlement.redeem(Signing.redeemItem(messages, domain, SESSION_KEY, v));
+        settlement.redeem(ann, Signing.collectItem(messages, domain, SESSION_KEY, v));
         vm.assertLe(AMOUNT - 1, token.balanceOf(ann), "the provider is paid at once");
         vm.assertEq(token.balanceOf(ann) + settlement.fees(), total, "the client's debit, to the nano");
     }

@@ -15,7 +15,7 @@ contract Harness {
         pure
         returns (bool)
     {
-        return SumTree.proves(root, sum, leaf, amount, index, proof);
+        return SumTree.proves(SumTree.commitment(root, sum), leaf, amount, index, proof);
     }
 
     function build(bytes calldata leaves) external pure returns (bytes32 root, uint256 sum) {
@@ -66,7 +66,7 @@ contract Harness {
             start := items.offset
         }
         for (uint256 i; i < count; ++i) {
-            (ids[i], totals[i]) = frame.channelOf(start + i * 124, 20);
+            (ids[i], totals[i]) = frame.channelOf(start + i * 124);
         }
     }
 }

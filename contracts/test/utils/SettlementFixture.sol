@@ -4,12 +4,13 @@ pragma solidity 0.8.37;
 import {ComputeToken} from "../../src/ComputeToken.sol";
 import {Messages} from "../../src/Messages.sol";
 import {Settlement} from "../../src/Settlement.sol";
-import {IComputeToken} from "../../src/interfaces/IComputeToken.sol";
 import {Channel} from "../../src/types/Channel.sol";
+import {Emission} from "../../src/types/Emission.sol";
 import {Grant} from "../../src/types/Grant.sol";
 import {KeeperState, KeeperStatus} from "../../src/types/KeeperState.sol";
 import {Acceptance, Allocation, Voucher} from "../../src/types/Messages.sol";
 import {Periods, Settings} from "../../src/types/Settings.sol";
+import {Artifacts} from "./Artifacts.sol";
 import {Leaf, ReferenceTree} from "./ReferenceTree.sol";
 import {Signing} from "./Signing.sol";
 import {vm} from "./Vm.sol";
@@ -61,8 +62,8 @@ abstract contract SettlementFixture {
         Grant[] memory grants = new Grant[](2);
         grants[0] = Grant(client, 1_000_000 * CAPA);
         grants[1] = Grant(keeper, 1_000_000 * CAPA);
-        token = new ComputeToken(governor, grants);
-        settlement = new Settlement(IComputeToken(address(token)), _periods(), _settings());
+        token = ComputeToken(Artifacts.deploy("ComputeToken", abi.encode(governor, grants, Emission(0, 0, 0))));
+        settlement = _settle(address(token));
         messages = new Messages();
         domain = settlement.domainSeparator();
         channelId = settlement.channelId(client, session, keeper);
@@ -70,6 +71,11 @@ abstract contract SettlementFixture {
         token.approve(address(settlement), type(uint256).max);
         vm.prank(keeper);
         token.approve(address(settlement), type(uint256).max);
+    }
+
+    /// @dev A settlement of any token, from the build that is tested.
+    function _settle(address token_) internal returns (Settlement) {
+        return Settlement(Artifacts.deploy("Settlement", abi.encode(token_, _periods(), _settings())));
     }
 
     function _periods() internal pure returns (Periods memory) {
@@ -177,7 +183,7 @@ abstract contract SettlementFixture {
     }
 
     function _direct(uint64 total) internal view returns (bytes memory) {
-        return Signing.redeemItem(messages, domain, SESSION_KEY, _voucher(0, total, keeper, total));
+        return Signing.collectItem(messages, domain, SESSION_KEY, _voucher(0, total, keeper, total));
     }
 
     function _acceptance(address provider, uint32 number, uint64 owed) internal view returns (bytes memory) {

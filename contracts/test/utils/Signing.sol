@@ -16,7 +16,7 @@ library Signing {
         return abi.encodePacked(r, vs);
     }
 
-    /// @notice An item of `collect`.
+    /// @notice An item of `collect`, or of `redeem`.
     function collectItem(Messages messages, bytes32 domain, uint256 key, Voucher memory v)
         internal
         pure
@@ -24,16 +24,6 @@ library Signing {
     {
         bytes memory signature = compact(key, domain, messages.hashVoucher(v));
         return abi.encodePacked(v.payer, v.total, messages.hashAllocation(v.latest), signature);
-    }
-
-    /// @notice An item of `redeem`.
-    function redeemItem(Messages messages, bytes32 domain, uint256 key, Voucher memory v)
-        internal
-        pure
-        returns (bytes memory)
-    {
-        bytes memory signature = compact(key, domain, messages.hashVoucher(v));
-        return abi.encodePacked(v.payer, v.keeper, v.total, messages.hashAllocation(v.latest), signature);
     }
 
     /// @notice The argument of `challenge`.

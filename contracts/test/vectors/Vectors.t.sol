@@ -204,7 +204,7 @@ contract VectorsTest is SettlementFixture {
         token.approve(address(placed), DEPOSIT);
         placed.open(_address(".channel.signer"), provider, DEPOSIT);
         vm.stopPrank();
-        placed.redeem(_bytes(".redemption"));
+        placed.redeem(provider, _bytes(".redemption"));
         uint64 total = _u64(".messages[5].message.total");
         vm.assertEq(placed.channel(_word(".channel.directId")).spent, total, "redeemed");
         vm.assertEq(token.balanceOf(provider), total, "paid to the provider, with no fee set here");

@@ -5,7 +5,11 @@
 mod world;
 
 use axum::http::{StatusCode, header};
+use indexer::{Indexer, StartError};
+use protocol::address_book::AddressBook;
 use serde_json::{Value, json};
+use service::chain::ChainError;
+use service::config::read_json;
 use std::time::Duration;
 use world::{CHALLENGE, KEEPER, PROVIDER, World, line};
 
@@ -14,6 +18,17 @@ const PROVEN: &str = "/v1/resources/1/candles?interval=1m&finality=proven";
 
 fn count(candles: &Value) -> usize {
     candles["candles"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn other_contracts_than_the_address_book_says_are_not_indexed() {
+    let world = World::start().await;
+    let config = world.config();
+    let mut book: AddressBook = read_json(&config.address_book).unwrap();
+    book.contracts.catalog.code_hash = book.contracts.registry.code_hash;
+    std::fs::write(&config.address_book, serde_json::to_vec(&book).unwrap()).unwrap();
+    let error = Indexer::bind(config).await.err().unwrap();
+    assert!(matches!(error, StartError::Chain(ChainError::WrongCode { name: "catalog", .. })), "{error}");
 }
 
 #[tokio::test]

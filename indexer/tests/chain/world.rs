@@ -3,9 +3,10 @@
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
-use alloy::sol_types::{SolCall, SolConstructor};
+use alloy::sol_types::SolCall;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use deployment::{Deployment, periods};
 use indexer::config::{Config, Keeper};
 use indexer::{Indexer, RunError};
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
@@ -55,6 +56,7 @@ pub(crate) struct World {
     data: TempDir,
     rpc: url::Url,
     provider: DynProvider,
+    address_book: PathBuf,
     pub(crate) settlement: Address,
     registry: Address,
     catalog: Address,
@@ -98,9 +100,10 @@ impl World {
             data: TempDir::new().unwrap(),
             rpc,
             provider,
-            settlement: OWNER.create(1),
-            registry: OWNER.create(2),
-            catalog: OWNER.create(3),
+            address_book: PathBuf::new(),
+            settlement: Address::ZERO,
+            registry: Address::ZERO,
+            catalog: Address::ZERO,
             published,
             keeper_url,
             spent: 0,
@@ -126,56 +129,39 @@ impl World {
             self.raw("anvil_impersonateAccount", (account,)).await;
         }
         self.deploy().await;
-        let (token, settlement) = (OWNER.create(0), self.settlement);
-        for holder in [CLIENT, KEEPER] {
-            let call = token::approveCall { spender: settlement, value: U256::MAX };
-            self.send(holder, Some(token), call.abi_encode()).await;
-        }
+        let settlement = self.settlement;
         let bond = settlement::bondCall { amount: 1_000, owner: OWNER };
         self.send(KEEPER, Some(settlement), bond.abi_encode()).await;
         let open = settlement::openCall { signer: session().address(), keeper: KEEPER, amount: 1_000_000 };
         self.send(CLIENT, Some(settlement), open.abi_encode()).await;
-        let register = registry::registerCall { endpoint: "https://provider.example".into(), terms: B256::ZERO };
+        let register = registry::registerCall {
+            endpoint: "https://provider.example".into(),
+            termsUri: String::new(),
+            terms: B256::ZERO,
+        };
         self.send(PROVIDER, Some(self.registry), register.abi_encode()).await;
         let class = catalog::addCall { name: "gpu.test".into(), unit: "GPU-ms".into(), scale: SCALE, scuWeight: 1_000 };
         self.send(OWNER, Some(self.catalog), class.abi_encode()).await;
     }
 
-    async fn deploy(&self) {
-        let grant = |to| token::Grant { to, amount: 10_000_000 };
-        let token =
-            token::ComputeToken::constructorCall { minter_: OWNER, initial: vec![grant(CLIENT), grant(KEEPER)] };
+    async fn deploy(&mut self) {
         let challenge = u32::try_from(CHALLENGE).unwrap();
-        let thaw = 2 * 3 * challenge + 4;
-        let settlement = settlement::Settlement::constructorCall {
-            token_: OWNER.create(0),
-            periods_: settlement::Periods {
-                challenge,
-                answer: challenge,
-                heartbeat: challenge,
-                thaw,
-                retirement: thaw,
-                recovery: thaw,
-                inclusion: 1,
-                reaction: 1,
-            },
-            settings: settlement::Settings {
-                owner: OWNER,
-                guardian: OWNER,
-                treasury: OWNER,
-                minimumBond: 1_000,
-                feeBps: 0,
-            },
+        let deployment = Deployment {
+            owner: OWNER,
+            treasury: OWNER,
+            minimum_bond: Amount(1_000),
+            fee_bps: 0,
+            periods: periods(challenge, challenge, challenge),
+            grants: [CLIENT, KEEPER].map(|holder| (holder, Amount(10_000_000))).to_vec(),
         };
-        let catalog = catalog::ResourceCatalog::constructorCall { owner: OWNER };
-        for (code, arguments) in [
-            (token::bytecode(), token.abi_encode()),
-            (settlement::bytecode(), settlement.abi_encode()),
-            (registry::bytecode(), Vec::new()),
-            (catalog::bytecode(), catalog.abi_encode()),
-        ] {
-            let code = code.expect("the bytecode that forge makes: run `npm ci`");
-            self.send(OWNER, None, [code.as_ref(), &arguments].concat()).await;
+        let book = deployment.deploy(&self.provider).await.unwrap();
+        self.address_book = deployment::write(&book, self.data.path()).unwrap();
+        self.settlement = book.settlement();
+        self.registry = book.registry();
+        self.catalog = book.catalog();
+        for holder in [CLIENT, KEEPER] {
+            let call = token::approveCall { spender: self.settlement, value: U256::MAX };
+            self.send(holder, Some(book.token()), call.abi_encode()).await;
         }
     }
 
@@ -261,13 +247,8 @@ impl World {
 
     pub(crate) async fn claim(&self, closed: &ClosedBatch, number: u32) {
         let (amount, proof) = closed.proof(PROVIDER).unwrap();
-        let item = settlement::ClaimItem {
-            batch: number,
-            amount: amount.get(),
-            index: proof.index,
-            proof: proof.to_bytes().into(),
-        };
-        let claim = settlement::claimCall { keeper: KEEPER, provider: PROVIDER, items: vec![item] };
+        let items = proof.to_claim(number, amount).into();
+        let claim = settlement::claimCall { keeper: KEEPER, provider: PROVIDER, items };
         self.send(OWNER, Some(self.settlement), claim.abi_encode()).await;
     }
 
@@ -290,16 +271,13 @@ impl World {
         let _: Value = self.provider.raw_request(method.into(), parameters).await.unwrap();
     }
 
-    pub(crate) async fn index(&self) -> Running {
+    pub(crate) fn config(&self) -> Config {
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config {
+        Config {
             listen: local,
             admin: local,
             data: self.data.path().join("indexer"),
-            settlement: self.settlement,
-            registry: self.registry,
-            catalog: self.catalog,
-            start_block: 0,
+            address_book: self.address_book.clone(),
             chain: ChainConfig {
                 endpoints: vec![self.rpc.clone()],
                 chain_id: CHAIN_ID,
@@ -307,8 +285,11 @@ impl World {
                 poll_ms: 50,
             },
             keepers: vec![Keeper { address: KEEPER, url: self.keeper_url.clone() }],
-        };
-        let indexer = Indexer::bind(config).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn index(&self) -> Running {
+        let indexer = Indexer::bind(self.config()).await.unwrap();
         let (api, shutdown) = (indexer.api_addr, Shutdown::new());
         let task = tokio::spawn(indexer.run(shutdown.clone()));
         Running { api, shutdown, task, client: reqwest::Client::new() }

@@ -46,6 +46,8 @@ const PUBLIC_READS: usize = 2;
 pub struct Terms {
     /// Where signatures count.
     pub domain: Domain,
+    /// The token that is paid with.
+    pub token: Address,
     /// The keeper's key.
     pub key: SigningKey,
     /// The configuration.

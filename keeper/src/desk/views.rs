@@ -61,7 +61,7 @@ impl Books {
             keeper: desk.terms.keeper(),
             chain_id: Quantity(desk.terms.domain.chain_id()),
             settlement: desk.terms.domain.settlement(),
-            token: config.token,
+            token: desk.terms.token,
             batch: self.filling.batch.number,
             fees: self.filling.fees,
             resources: self.resources.clone(),

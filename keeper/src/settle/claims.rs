@@ -5,7 +5,7 @@ use crate::onchain::KeeperView;
 use alloy::sol_types::SolCall;
 use keeper_store::{Batch, Store};
 use protocol::batch::ClosedBatch;
-use protocol::bindings::settlement::{ClaimItem, claimCall, distributeCall};
+use protocol::bindings::settlement::{claimCall, distributeCall};
 use protocol::wire::BatchState;
 use service::chain::SendError;
 
@@ -64,9 +64,8 @@ impl Settler {
         if self.desk.onchain().paid(keeper, keeper, batch.number).await? >= amount {
             return Ok(());
         }
-        let item =
-            ClaimItem { batch: batch.number, amount: amount.get(), index: proof.index, proof: proof.to_bytes().into() };
-        let call = claimCall { keeper, provider: keeper, items: vec![item] };
+        let items = proof.to_claim(batch.number, amount).into();
+        let call = claimCall { keeper, provider: keeper, items };
         self.send(format!("claim:{}", batch.number), call.abi_encode()).await.map(|_| ())
     }
 }

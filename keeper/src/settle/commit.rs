@@ -73,7 +73,7 @@ impl Settler {
             }
         }
         let found = self.desk.onchain().committed(keeper, number).await?;
-        let found = found.filter(|found| found.root == commitment.root).ok_or_else(|| {
+        let found = found.filter(|found| found.earnings == commitment.earnings()).ok_or_else(|| {
             SettleError::Disagree(format!("batch {number} is not on chain with the root that was committed"))
         })?;
         let mut gas = self.collect_gas(number).await?;

@@ -37,13 +37,14 @@ impl Bench {
         let store = Engine::connect(&config.data.join("keeper.db")).await.unwrap();
         let blobs = Blobs::in_folder(&config.data.join("blobs"), config.max_blobs_total).await.unwrap();
         let chain = Chain::connect(&config.chain).await.unwrap();
-        let onchain = Onchain::new(chain.clone(), config.settlement, config.registry, config.catalog);
+        let onchain = Onchain::new(chain.clone(), &world.book);
         let (heartbeat, challenge) = onchain.heartbeat_and_challenge().await.unwrap();
         let view = onchain.keeper(world.keeper.address(), challenge).await.unwrap();
         let resources = onchain.resources().await.unwrap();
         let secret = world.keeper.to_bytes();
         let sender = Sender::new(chain, &secret, store.clone(), config.sender.clone()).await.unwrap();
-        let terms = Terms { domain: world.domain.clone(), key: world.keeper.clone(), config };
+        let terms =
+            Terms { domain: world.domain.clone(), token: world.book.token(), key: world.keeper.clone(), config };
         let publisher = Publisher::new(world.keeper.address(), store.clone());
         let desk = Desk::open(terms, store.clone(), blobs, onchain, view, resources).await.unwrap();
         let desk = Arc::new(desk);

@@ -8,5 +8,6 @@ mod api;
 mod crash;
 mod settle;
 mod sockets;
+mod start;
 mod turns;
 mod world;

@@ -27,7 +27,7 @@ async fn an_idle_keeper_commits_before_its_heartbeat_runs_out() {
     rounds_until(&bench, 1, BatchState::Final).await;
     rounds_until(&bench, 2, BatchState::Committed).await;
     let batch = world.contract().batch(world.keeper.address(), 1).call().await.unwrap();
-    assert!(batch.committedAt > 0 && batch.sum == 0 && batch.root.is_zero());
+    assert!(batch.committedAt > 0 && batch.sum == 0 && batch.earnings.is_zero());
     let keeper = world.contract().keeper(world.keeper.address()).call().await.unwrap();
     assert_eq!(keeper.status, 1, "still active");
 }
@@ -49,7 +49,7 @@ async fn a_challenge_is_answered_and_everyone_is_paid() {
         acceptance: accepted.acceptance.to_challenge().to_vec().into(),
     };
     world.anvil.send(world.owner.address(), Some(world.settlement()), challenge.abi_encode()).await;
-    let open = async || world.contract().batch(world.keeper.address(), 1).call().await.unwrap().open;
+    let open = async || world.contract().keeper(world.keeper.address()).call().await.unwrap().open.to::<u32>();
     assert_eq!(open().await, 1);
     bench.settler.round().await.unwrap();
     assert_eq!(open().await, 0, "answered in the next round");
@@ -93,7 +93,7 @@ async fn a_commit_that_a_reorganisation_drops_is_made_again() {
     rounds_until(&bench, 1, BatchState::Committed).await;
     let committed = bench.store.batch(1).await.unwrap().unwrap();
     world.anvil.raw("evm_revert", json!([snapshot])).await;
-    let root = async || world.contract().batch(world.keeper.address(), 1).call().await.unwrap().root;
+    let root = async || world.contract().batch(world.keeper.address(), 1).call().await.unwrap().earnings;
     assert!(root().await.is_zero(), "the chain has forgotten it");
     for _ in 0..100 {
         // A round may fail while the chain is catching up; the next one starts from what it finds.
@@ -104,7 +104,7 @@ async fn a_commit_that_a_reorganisation_drops_is_made_again() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(root().await, committed.prepared.unwrap().commitment.root);
+    assert_eq!(root().await, committed.prepared.unwrap().commitment.earnings());
     let spent = world.contract().channel(world.channel().0).call().await.unwrap().spent;
     assert_eq!(spent, voucher.voucher.total.get());
 }

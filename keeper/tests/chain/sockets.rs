@@ -216,12 +216,7 @@ async fn claim(world: &World, proof: &ProofView) {
     let call = settlement::Settlement::claimCall {
         keeper: world.keeper.address(),
         provider: proof.provider,
-        items: vec![settlement::ClaimItem {
-            batch: proof.batch,
-            amount: proof.amount.get(),
-            index: proof.proof.index,
-            proof: proof.proof.to_bytes().into(),
-        }],
+        items: proof.proof.to_claim(proof.batch, proof.amount).into(),
     };
     world.anvil.send(Address::repeat_byte(7), Some(world.settlement()), call.abi_encode()).await;
 }

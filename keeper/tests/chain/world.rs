@@ -1,11 +1,13 @@
 //! Deployed contracts, a bonded keeper, a provider with a worker, and a client with a channel.
 
 use crate::anvil::{Anvil, CHAIN_ID};
-use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::providers::DynProvider;
-use alloy::sol_types::{SolCall, SolConstructor};
+use alloy::sol_types::SolCall;
+use deployment::{Deployment, periods};
 use keeper::config::{BatchConfig, Config, FeeConfig, MarketConfig, SettleConfig};
 use keeper::desk::now;
+use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, NANO, Price, Quantity, Timestamp};
 use protocol::bindings::{catalog, registry, settlement, token};
 use protocol::job::{Blob, Envelope, Limits, OutputBuffer, Program, Verify, result_hash};
@@ -35,16 +37,13 @@ pub(crate) struct World {
     pub(crate) anvil: Anvil,
     pub(crate) folder: TempDir,
     pub(crate) domain: Domain,
-    pub(crate) token: Address,
-    pub(crate) registry: Address,
-    pub(crate) catalog: Address,
+    pub(crate) book: AddressBook,
     pub(crate) owner: SigningKey,
     pub(crate) keeper: SigningKey,
     pub(crate) payer: SigningKey,
     pub(crate) session: SigningKey,
     pub(crate) provider: SigningKey,
     pub(crate) worker: SigningKey,
-    pub(crate) heartbeat: u32,
     /// What this test configures otherwise.
     pub(crate) tune: fn(&mut Config),
 }
@@ -57,24 +56,29 @@ impl World {
     pub(crate) async fn with_heartbeat(heartbeat: u32) -> Self {
         let anvil = Anvil::start();
         let owner = key("owner");
-        let at = |nonce| owner.address().create(nonce);
+        let (keeper, payer) = (key("keeper"), key("payer"));
+        let deployment = Deployment {
+            owner: owner.address(),
+            treasury: owner.address(),
+            minimum_bond: Amount(10 * NANO),
+            fee_bps: 100,
+            periods: periods(3, 3, heartbeat),
+            grants: [&keeper, &payer].map(|holder| (holder.address(), Amount(1_000 * NANO))).to_vec(),
+        };
+        let book = deployment.deploy(&anvil.provider).await.unwrap();
         let world = Self {
             anvil,
             folder: tempfile::tempdir().unwrap(),
-            domain: Domain::new(CHAIN_ID, at(1)),
-            token: at(0),
-            registry: at(2),
-            catalog: at(3),
-            owner: owner.clone(),
-            keeper: key("keeper"),
-            payer: key("payer"),
+            domain: book.domain(),
+            book,
+            owner,
+            keeper,
+            payer,
             session: key("session"),
             provider: key("provider"),
             worker: key("worker"),
-            heartbeat,
             tune: |_| {},
         };
-        world.deploy().await;
         world.seed().await;
         world
     }
@@ -87,46 +91,6 @@ impl World {
         ChannelId::of(self.payer.address(), self.session.address(), self.keeper.address())
     }
 
-    async fn deploy(&self) {
-        let owner = self.owner.address();
-        let grant = |to: Address| token::Grant { to, amount: 1_000 * NANO };
-        let initial = vec![grant(self.keeper.address()), grant(self.payer.address())];
-        let token_arguments = token::ComputeToken::constructorCall { minter_: owner, initial }.abi_encode();
-        let heartbeat = self.heartbeat;
-        let thaw = 2 * (heartbeat + 3 + 3) + 4;
-        let settlement_arguments = settlement::Settlement::constructorCall {
-            token_: self.token,
-            periods_: settlement::Periods {
-                challenge: 3,
-                answer: 3,
-                heartbeat,
-                thaw,
-                retirement: thaw,
-                recovery: 600,
-                inclusion: 1,
-                reaction: 1,
-            },
-            settings: settlement::Settings {
-                owner,
-                guardian: owner,
-                treasury: owner,
-                minimumBond: 10 * NANO,
-                feeBps: 100,
-            },
-        }
-        .abi_encode();
-        let catalog_arguments = catalog::ResourceCatalog::constructorCall { owner }.abi_encode();
-        for (code, arguments) in [
-            (token::bytecode(), token_arguments),
-            (settlement::bytecode(), settlement_arguments),
-            (registry::bytecode(), Vec::new()),
-            (catalog::bytecode(), catalog_arguments),
-        ] {
-            let code: Bytes = code.expect("this build has bytecode: run `npm ci` first");
-            self.anvil.send(owner, None, [code.as_ref(), &arguments].concat()).await;
-        }
-    }
-
     async fn seed(&self) {
         let add = catalog::ResourceCatalog::addCall {
             name: "cpu.x86-64".into(),
@@ -134,21 +98,25 @@ impl World {
             scale: 3_600_000,
             scuWeight: 1,
         };
-        self.anvil.send(self.owner.address(), Some(self.catalog), add.abi_encode()).await;
+        self.anvil.send(self.owner.address(), Some(self.book.catalog()), add.abi_encode()).await;
         let approve = token::ComputeToken::approveCall { spender: self.settlement(), value: U256::MAX }.abi_encode();
-        self.anvil.send(self.keeper.address(), Some(self.token), approve.clone()).await;
-        self.anvil.send(self.payer.address(), Some(self.token), approve).await;
+        self.anvil.send(self.keeper.address(), Some(self.book.token()), approve.clone()).await;
+        self.anvil.send(self.payer.address(), Some(self.book.token()), approve).await;
         let bond = settlement::Settlement::bondCall { amount: 10 * NANO, owner: self.owner.address() };
         self.anvil.send(self.keeper.address(), Some(self.settlement()), bond.abi_encode()).await;
-        let register = registry::ProviderRegistry::registerCall { endpoint: String::new(), terms: B256::ZERO };
-        self.anvil.send(self.provider.address(), Some(self.registry), register.abi_encode()).await;
-        let domain = Domain::new(CHAIN_ID, self.registry);
+        let register = registry::ProviderRegistry::registerCall {
+            endpoint: String::new(),
+            termsUri: String::new(),
+            terms: B256::ZERO,
+        };
+        self.anvil.send(self.provider.address(), Some(self.book.registry()), register.abi_encode()).await;
+        let domain = Domain::new(CHAIN_ID, self.book.registry());
         let consent = self.worker.sign(worker_consent(&domain, self.provider.address(), self.worker.address()));
         let add = registry::ProviderRegistry::addWorkerCall {
             worker: self.worker.address(),
             signature: consent.0.to_vec().into(),
         };
-        self.anvil.send(self.provider.address(), Some(self.registry), add.abi_encode()).await;
+        self.anvil.send(self.provider.address(), Some(self.book.registry()), add.abi_encode()).await;
         let open = settlement::Settlement::openCall {
             signer: self.session.address(),
             keeper: self.keeper.address(),
@@ -165,10 +133,7 @@ impl World {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: "127.0.0.1:0".parse().unwrap(),
             data: self.folder.path().join("data"),
-            settlement: self.settlement(),
-            registry: self.registry,
-            catalog: self.catalog,
-            token: self.token,
+            address_book: deployment::write(&self.book, self.folder.path()).unwrap(),
             interval_ms: 100,
             max_blob: 1 << 20,
             max_blobs_total: 1 << 24,
@@ -210,7 +175,7 @@ impl World {
     }
 
     pub(crate) async fn balance(&self, of: Address) -> u64 {
-        let token = token::ComputeTokenInstance::new(self.token, self.anvil.provider.clone());
+        let token = token::ComputeTokenInstance::new(self.book.token(), self.anvil.provider.clone());
         u64::try_from(token.balanceOf(of).call().await.unwrap()).unwrap()
     }
 

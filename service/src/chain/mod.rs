@@ -1,6 +1,6 @@
 //! The chain: reading it, following it, writing to it.
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use alloy::transports::{RpcError, TransportError, TransportErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ pub mod client;
 pub mod follow;
 pub mod send;
 
+mod deployment;
 mod endpoints;
 
 pub use client::{Chain, ChainConfig, Tag};
@@ -48,6 +49,34 @@ pub enum ChainError {
         /// What the contract returned: a selector and its arguments, or nothing.
         data: Bytes,
     },
+    /// The address book is of another chain.
+    #[error(
+        "the address book is of chain {recorded}, but chain {configured} is configured: name the book of that chain in \
+         `address_book`, or correct `chain_id`"
+    )]
+    WrongChain {
+        /// The book's chain.
+        recorded: u64,
+        /// The configured one.
+        configured: u64,
+    },
+    /// A contract is not the one that the address book describes.
+    #[error(
+        "`{name}` at {address} on chain {chain_id} has {found}, the address book says code {recorded}: take the book \
+         that was written when these contracts were deployed, and check that `endpoints` are of that chain"
+    )]
+    WrongCode {
+        /// The contract's key in the book.
+        name: &'static str,
+        /// Where it should be.
+        address: Address,
+        /// On which chain.
+        chain_id: u64,
+        /// Hash of the code according to the book.
+        recorded: B256,
+        /// What is there instead, in words.
+        found: String,
+    },
     /// Asking again cannot help.
     #[error("{0}")]
     Final(String),
@@ -60,7 +89,7 @@ impl ChainError {
             Self::Retryable(_) => true,
             // The method does not exist there; anything else a node refuses may be its momentary state.
             Self::Refused { code, .. } => *code != METHOD_NOT_FOUND,
-            Self::Reverted { .. } | Self::Final(_) => false,
+            Self::Reverted { .. } | Self::WrongChain { .. } | Self::WrongCode { .. } | Self::Final(_) => false,
         }
     }
 }

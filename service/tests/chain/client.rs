@@ -96,6 +96,29 @@ async fn access_tokens_are_never_shown() {
 }
 
 #[tokio::test]
+async fn a_deployment_is_relied_on_only_with_the_recorded_code() {
+    let node = Anvil::start(&[]).await;
+    let chain = node.chain().await;
+    let right = ("settlement", LOGGER, keccak256(bytes(LOGGER_CODE)));
+    chain.verify_deployment(CHAIN_ID, [right, ("token", LOGGER, right.2)]).await.unwrap();
+
+    let nobody = Address::repeat_byte(9);
+    for (name, address, recorded, found) in
+        [("registry", LOGGER, keccak256([1]), right.2.to_string()), ("catalog", nobody, right.2, "no code".to_owned())]
+    {
+        let error = chain.verify_deployment(CHAIN_ID, [right, (name, address, recorded)]).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, ChainError::WrongCode { name: wrong, .. } if wrong == name), "{text}");
+        assert!(!error.is_retryable() && text.contains(&found) && text.contains(&recorded.to_string()), "{text}");
+    }
+
+    let error = chain.verify_deployment(1, [right]).await.unwrap_err();
+    assert!(matches!(error, ChainError::WrongChain { recorded: 1, configured: CHAIN_ID }), "{error}");
+    node.rpc("anvil_setCode", json!([LOGGER, "0x00"])).await;
+    assert!(chain.verify_deployment(CHAIN_ID, [right]).await.is_err(), "the code is read anew");
+}
+
+#[tokio::test]
 async fn heads_and_code_are_read() {
     let node = Anvil::start(&["--slots-in-an-epoch", "2"]).await;
     let chain = node.chain().await;

@@ -7,7 +7,7 @@ use crate::dev::report::Timings;
 use crate::layout::{Layout, Reserved, Tuning, http, loopback};
 use crate::tools::Process;
 use anyhow::{Context, bail};
-use client::network::Network;
+use protocol::address_book::AddressBook;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub struct Town {
     /// Its chain.
     pub anvil: Anvil,
     /// Its contracts.
-    pub network: Network,
+    pub book: AddressBook,
     /// Its people.
     pub accounts: Accounts,
     /// Its files and ports.
@@ -49,13 +49,13 @@ impl Town {
         eprintln!("  chain     {}  (chain id {})", anvil.url(), crate::anvil::CHAIN_ID);
 
         let start = Instant::now();
-        let network = deploy(&anvil, &accounts, &Stage::default()).await?;
-        layout.write(&network, &accounts, tuning)?;
+        let book = deploy(&anvil, &accounts, &Stage::default()).await?;
+        layout.write(&book, &accounts, tuning)?;
         timings.deploy = start.elapsed().as_secs_f64();
-        eprintln!("  contracts settlement {}  token {}", network.settlement, network.token);
+        eprintln!("  contracts settlement {}  token {}", book.settlement(), book.token());
 
         let start = Instant::now();
-        let mut town = Self { services: Vec::new(), anvil, network, accounts, layout, _lock: lock, _ports: ports };
+        let mut town = Self { services: Vec::new(), anvil, book, accounts, layout, _lock: lock, _ports: ports };
         for name in ["keeper", "indexer", "worker"] {
             town.spawn(name, &own)?;
         }

@@ -45,7 +45,7 @@ struct Ordered {
 
 /// Walks from an empty channel to a paid provider and a first candle.
 pub async fn walk(town: &mut Town, kinds: &[Kind], mut timings: Timings, start: Instant) -> anyhow::Result<Report> {
-    let facts = Facts::new(town.anvil.provider().clone(), town.network.clone());
+    let facts = Facts::new(town.anvil.provider().clone(), town.book.clone());
     let before = facts.balances(&town.accounts).await?;
     let jobs_start = Instant::now();
     let session = open_session(town).await?;
@@ -80,7 +80,7 @@ async fn open_session(town: &Town) -> anyhow::Result<Session> {
     let chain = Chain::connect(&config).await?;
     let accounts = &town.accounts;
     let (signer, keeper) = (accounts.session.address(), accounts.keeper.address());
-    let wallet = Wallet::new(chain.clone(), town.network.clone(), accounts.client.clone()).await?;
+    let wallet = Wallet::new(chain.clone(), town.book.clone(), accounts.client.clone()).await?;
     let opened = wallet.open_channel(signer, keeper, DEPOSIT).await?;
     eprintln!("  channel   {} CAPA, opened with a permit (gas {})", DEPOSIT.to_capa(), opened.gas);
     // The keeper counts a deposit from the safe head, which trails the newest block.
@@ -91,14 +91,14 @@ async fn open_session(town: &Town) -> anyhow::Result<Session> {
     .await?;
     let config = SessionConfig {
         endpoint: http(town.layout.keeper())?,
-        network: town.network.clone(),
+        book: town.book.clone(),
         payer: accounts.client.address(),
         keeper,
         key: accounts.session.clone(),
         folder: town.layout.file("client"),
         policy: Policy::default(),
     };
-    Ok(Session::open(config, ChainAnchor::new(chain, town.network.clone()), PATIENCE).await?)
+    Ok(Session::open(config, ChainAnchor::new(chain, town.book.clone()), PATIENCE).await?)
 }
 
 async fn submit(session: &Session, kinds: &[Kind]) -> anyhow::Result<BTreeMap<JobId, Ordered>> {

@@ -60,7 +60,7 @@ async fn a_client_out_of_funds_is_told_before_anything_runs() -> anyhow::Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_offer_is_never_matched() -> anyhow::Result<()> {
     let world = without_worker().await?;
-    let domain = world.network.domain();
+    let domain = world.book.domain();
     let cpu = resource("cpu.x86-64")?;
     let offer = |expiry: u64| Offer {
         provider: world.accounts.provider.address(),
@@ -99,7 +99,7 @@ async fn an_expired_offer_is_never_matched() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_signature_moves_nothing() -> anyhow::Result<()> {
     let world = without_worker().await?;
-    let domain = world.network.domain();
+    let domain = world.book.domain();
     let (channel, session) = world.keeper_session().await?;
     let job = sample("sha256", Kind::Wasm)?;
     for blob in &job.blobs {
@@ -118,7 +118,7 @@ async fn a_bad_signature_moves_nothing() -> anyhow::Result<()> {
         salt: U256::from(1),
     };
     let stranger = key("a stranger");
-    let elsewhere = Domain::new(1, world.network.settlement);
+    let elsewhere = Domain::new(1, world.book.settlement());
     let garbage = SignedOrder { order: order.clone(), signature: Signature([0xff; 64]) };
     for (signed, expected) in [
         (SignedOrder::sign(order.clone(), &domain, &stranger), "unknown_channel"),

@@ -75,10 +75,10 @@ impl Direct {
         if rows.is_empty() {
             return Ok(());
         }
-        let packed: Vec<u8> = rows.iter().flat_map(|(row, _)| row.voucher.to_redemption()).collect();
+        let packed: Vec<u8> = rows.iter().flat_map(|(row, _)| row.voucher.to_debit()).collect();
         let key = format!("redeem:{}:{attempt}", keccak256(&packed));
-        let call = settlement::redeemCall { vouchers: Bytes::from(packed) };
-        let intent = Intent { key, to: self.node.config.settlement, data: call.abi_encode().into() };
+        let call = settlement::redeemCall { keeper: self.provider(), vouchers: Bytes::from(packed) };
+        let intent = Intent { key, to: self.node.domain.settlement(), data: call.abi_encode().into() };
         self.sender.send(intent).await?;
         for (row, _) in rows {
             let total = row.voucher.voucher.total;

@@ -201,8 +201,9 @@ impl Watch {
         if rows.is_empty() || total < config.minimum {
             return Ok(());
         }
-        let items = rows.iter().filter_map(claim_item).collect();
-        let call = settlement::claimCall { keeper, provider: self.node.config.provider, items }.abi_encode();
+        let items: Vec<u8> = rows.iter().filter_map(claim_item).flatten().collect();
+        let call =
+            settlement::claimCall { keeper, provider: self.node.config.provider, items: items.into() }.abi_encode();
         self.send(format!("claim:{}", keccak256(&call)), call).await?;
         for row in rows {
             self.node.ledger.set_stage(keeper, row.number, BatchStage::Claimed).await?;
@@ -214,7 +215,7 @@ impl Watch {
     /// Sends a call. One that was mined and reverted is settled under its key, so the next pass takes another.
     async fn send(&self, key: String, data: Vec<u8>) -> Result<(), WatchError> {
         let key = format!("{key}:{}", self.attempt.load(Ordering::Relaxed));
-        let intent = Intent { key, to: self.node.config.settlement, data: data.into() };
+        let intent = Intent { key, to: self.node.domain.settlement(), data: data.into() };
         let sent = self.sender.send(intent).await;
         if matches!(sent, Err(SendError::Failed { .. })) {
             self.attempt.fetch_add(1, Ordering::Relaxed);
@@ -226,20 +227,14 @@ impl Watch {
 /// Drops a stored leaf that the chain's root does not bind (any more): after a reorganisation the keeper may have
 /// committed another tree.
 fn forget_stale_proof(row: &mut BatchRow, provider: Address, facts: &BatchFacts) {
-    let (leaf, root) = (Leaf::earning(provider, row.amount), Leaf { hash: facts.root, sum: facts.sum });
-    if row.proof.as_ref().is_some_and(|proof| proof.verify(leaf, root).is_err()) {
+    let leaf = Leaf::earning(provider, row.amount);
+    if row.proof.as_ref().is_some_and(|proof| proof.verify_committed(leaf, facts.earnings).is_err()) {
         (row.amount, row.proof) = (Amount::ZERO, None);
     }
 }
 
-fn claim_item(row: &BatchRow) -> Option<settlement::ClaimItem> {
-    let proof = row.proof.as_ref()?;
-    Some(settlement::ClaimItem {
-        batch: row.number,
-        amount: row.amount.get(),
-        index: proof.index,
-        proof: proof.to_bytes().into(),
-    })
+fn claim_item(row: &BatchRow) -> Option<Vec<u8>> {
+    row.proof.as_ref().map(|proof| proof.to_claim(row.number, row.amount))
 }
 
 #[cfg(test)]
@@ -254,8 +249,8 @@ mod tests {
         let committed = |other: u64| {
             let earnings = BTreeMap::from([(provider, Amount(600)), (Address::repeat_byte(9), Amount(other))]);
             let closed = close(Address::repeat_byte(6), Amount(1_000), 100, earnings, vec![]).unwrap();
-            let (root, sum) = (closed.commitment.root, closed.commitment.sum);
-            let facts = BatchFacts { sum, root, committed_at: 5, is_final: false, is_void: false };
+            let earnings = closed.commitment.earnings();
+            let facts = BatchFacts { earnings, committed_at: 5, is_final: false, is_void: false };
             (facts, closed.proof(provider).unwrap().1)
         };
         let ((facts, proof), (replaced, _)) = (committed(300), committed(301));
@@ -286,7 +281,12 @@ mod tests {
             challenged: Amount(0),
         };
         let item = claim_item(&row).unwrap();
-        assert_eq!((item.batch, item.amount, item.index, item.proof.len()), (4, 600, 1, 40));
+        assert_eq!(
+            item[..17],
+            [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 2, 88, 0, 0, 0, 1, 1],
+            "batch 4, amount 600, index 1, depth 1"
+        );
+        assert_eq!(item.len(), 17 + 40);
         assert!(claim_item(&BatchRow { proof: None, ..row }).is_none());
     }
 }

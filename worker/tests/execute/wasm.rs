@@ -27,7 +27,7 @@ fn binary(module: Vec<u8>) -> JobInput {
         program: Program::Wasm { module: blob(&module), toolchain: "wasmtime-48".into() },
         inputs: vec![blob(&input)],
         outputs: vec![OutputBuffer { length: Quantity(8) }],
-        limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(20_000) },
+        limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(300_000) },
         verify: Verify::Reexecute,
     };
     JobInput { envelope, blobs: vec![module.into(), input], unit: Unit::CpuMs, max_units: Quantity(1000) }

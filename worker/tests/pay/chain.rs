@@ -2,7 +2,9 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::DynProvider;
-use alloy::sol_types::SolValue;
+use deployment::{Deployment, periods};
+use protocol::address_book::AddressBook;
+use protocol::amount::Amount;
 use protocol::bindings::{catalog, registry, settlement, token};
 use serde_json::{Value, json};
 use service::chain::{Chain, ChainConfig};
@@ -24,7 +26,7 @@ pub(crate) struct World {
     child: Child,
     url: String,
     http: reqwest::Client,
-    pub(crate) provider: DynProvider,
+    pub(crate) book: AddressBook,
     pub(crate) token: token::ComputeTokenInstance<DynProvider>,
     pub(crate) settlement: settlement::SettlementInstance<DynProvider>,
     pub(crate) registry: registry::ProviderRegistryInstance<DynProvider>,
@@ -35,46 +37,36 @@ impl World {
     /// A chain on which `rich` hold a thousand CAPA each and `cpu.x86-64` is traded.
     pub(crate) async fn start(rich: &[Address]) -> Self {
         let (child, url) = spawn();
-        let http = reqwest::Client::new();
-        let chain = Chain::connect(&config(&url)).await.unwrap();
-        let provider = chain.provider().clone();
-        let mut world = Self {
+        let provider = Chain::connect(&config(&url)).await.unwrap().provider().clone();
+        let owner = Address::repeat_byte(0xd0);
+        let deployment = Deployment {
+            owner,
+            treasury: Address::repeat_byte(0xfe),
+            minimum_bond: Amount(BOND),
+            fee_bps: 100,
+            periods: settlement::Periods {
+                thaw: 5_000,
+                retirement: 5_000,
+                recovery: 1_000,
+                reaction: 2,
+                ..periods(CHALLENGE, CHALLENGE, HEARTBEAT)
+            },
+            grants: rich.iter().map(|holder| (*holder, Amount(1_000 * CAPA))).collect(),
+        };
+        let book = deployment.deploy(&provider).await.unwrap();
+        let world = Self {
             child,
             url,
-            http,
-            token: token::ComputeTokenInstance::new(Address::ZERO, provider.clone()),
-            settlement: settlement::SettlementInstance::new(Address::ZERO, provider.clone()),
-            registry: registry::ProviderRegistryInstance::new(Address::ZERO, provider.clone()),
-            catalog: catalog::ResourceCatalogInstance::new(Address::ZERO, provider.clone()),
-            provider,
+            http: reqwest::Client::new(),
+            token: token::ComputeTokenInstance::new(book.token(), provider.clone()),
+            settlement: settlement::SettlementInstance::new(book.settlement(), provider.clone()),
+            registry: registry::ProviderRegistryInstance::new(book.registry(), provider.clone()),
+            catalog: catalog::ResourceCatalogInstance::new(book.catalog(), provider),
+            book,
         };
-        world.deploy(rich).await;
+        let add = world.catalog.add("cpu.x86-64".into(), "vCPU-ms".into(), 3_600_000, 1).calldata().clone();
+        world.send(owner, *world.catalog.address(), add).await;
         world
-    }
-
-    async fn deploy(&mut self, rich: &[Address]) {
-        let owner = Address::repeat_byte(0xd0);
-        let grants: Vec<_> = rich.iter().map(|to| (*to, 1_000 * CAPA)).collect();
-        let token = self.create(token::bytecode(), (owner, grants).abi_encode_params()).await;
-        let step = CHALLENGE;
-        let periods = (step, step, HEARTBEAT, 5_000u32, 5_000u32, 1_000u32, 1u32, 2u32);
-        let settings = (owner, owner, Address::repeat_byte(0xfe), CAPA, 100u16);
-        let settlement = self.create(settlement::bytecode(), (token, periods, settings).abi_encode_params()).await;
-        let registry = self.create(registry::bytecode(), vec![]).await;
-        let catalog = self.create(catalog::bytecode(), owner.abi_encode()).await;
-        self.token = token::ComputeTokenInstance::new(token, self.provider.clone());
-        self.settlement = settlement::SettlementInstance::new(settlement, self.provider.clone());
-        self.registry = registry::ProviderRegistryInstance::new(registry, self.provider.clone());
-        self.catalog = catalog::ResourceCatalogInstance::new(catalog, self.provider.clone());
-        let add = self.catalog.add("cpu.x86-64".into(), "vCPU-ms".into(), 3_600_000, 1).calldata().clone();
-        self.send(owner, catalog, add).await;
-    }
-
-    async fn create(&self, code: Option<Bytes>, arguments: Vec<u8>) -> Address {
-        let mut data = code.expect("forge is installed: run `npm ci` first").to_vec();
-        data.extend(arguments);
-        let receipt = self.transact(Address::repeat_byte(0xd0), None, data.into()).await;
-        receipt["contractAddress"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) async fn rpc(&self, method: &str, params: Value) -> Value {
@@ -86,17 +78,14 @@ impl World {
 
     /// Sends as any account, whose key nobody needs to know.
     pub(crate) async fn send(&self, from: Address, to: Address, data: Bytes) {
-        let receipt = self.transact(from, Some(to), data).await;
+        let receipt = self.transact(from, to, data).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
     }
 
-    async fn transact(&self, from: Address, to: Option<Address>, data: Bytes) -> Value {
+    async fn transact(&self, from: Address, to: Address, data: Bytes) -> Value {
         self.fund(from).await;
         self.rpc("anvil_impersonateAccount", json!([from])).await;
-        let mut call = json!({ "from": from, "data": data, "gas": "0xf00000" });
-        if let Some(to) = to {
-            call["to"] = json!(to);
-        }
+        let call = json!({ "from": from, "to": to, "data": data, "gas": "0xf00000" });
         let hash = self.rpc("eth_sendTransaction", json!([call])).await;
         for _ in 0..500 {
             let receipt = self.rpc("eth_getTransactionReceipt", json!([hash])).await;
@@ -144,7 +133,12 @@ impl World {
     /// Registers a provider and its worker key.
     pub(crate) async fn register(&self, provider: Address, worker: &protocol::signature::SigningKey) {
         let registry = *self.registry.address();
-        self.send(provider, registry, self.registry.register(String::new(), B256::ZERO).calldata().clone()).await;
+        self.send(
+            provider,
+            registry,
+            self.registry.register(String::new(), String::new(), B256::ZERO).calldata().clone(),
+        )
+        .await;
         let digest = self.registry.consentDigest(provider, worker.address()).call().await.unwrap();
         let consent = Bytes::copy_from_slice(&worker.sign(digest).0);
         self.send(provider, registry, self.registry.addWorker(worker.address(), consent).calldata().clone()).await;

@@ -8,3 +8,4 @@ mod job;
 mod keeper;
 mod keeper_path;
 mod setup;
+mod start;

@@ -8,6 +8,7 @@ use axum::extract::State as Shared;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use protocol::address_book::{Contract, Contracts};
 use protocol::job::{Envelope, Limits, OutputBuffer, Program, Verify};
 use protocol::receipt::Statement;
 use protocol::resource::Resource;
@@ -15,6 +16,23 @@ use protocol::voucher::{Accepted, SignedVoucher, Voucher};
 use protocol::wire::{ChannelView, Code, FromClient, ToClient, login_digest};
 use std::sync::Mutex;
 use tokio::time::timeout;
+
+fn book() -> AddressBook {
+    let contract = |address| Contract { address, code_hash: B256::ZERO, creation: None };
+    AddressBook {
+        chain_id: Quantity(51866),
+        start_block: Quantity(0),
+        deployer: Address::ZERO,
+        salt: B256::ZERO,
+        contracts: Contracts {
+            token: contract(Address::repeat_byte(0xdd)),
+            settlement: contract(identity().settlement),
+            registry: contract(Address::ZERO),
+            catalog: contract(Address::ZERO),
+            timelock: None,
+        },
+    }
+}
 
 /// The chain as the tests set it.
 #[derive(Clone)]
@@ -145,14 +163,7 @@ impl Stage {
     pub(super) fn config(&self) -> SessionConfig {
         SessionConfig {
             endpoint: self.url.clone(),
-            network: Network {
-                chain_id: Quantity(51866),
-                token: Address::repeat_byte(0xdd),
-                settlement: identity().settlement,
-                registry: Address::ZERO,
-                catalog: Address::ZERO,
-                start_block: Quantity(0),
-            },
+            book: book(),
             payer: PAYER,
             keeper: keeper_key().address(),
             key: session_key(),

@@ -5,14 +5,19 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {ResourceCatalog} from "../../../src/ResourceCatalog.sol";
 import {IResourceCatalog} from "../../../src/interfaces/IResourceCatalog.sol";
 import {ResourceClass} from "../../../src/types/ResourceClass.sol";
+import {Artifacts} from "../../utils/Artifacts.sol";
 import {vm} from "../../utils/Vm.sol";
 
 contract AddTest {
+    /// @dev 64 and 32 letters, the first and the last of them being the outermost that are printable.
+    string private constant LONGEST_NAME = "!bcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz-0123456789~";
+    string private constant LONGEST_UNIT = "!bcdefghijklmnopqrstuvwxyzabcde~";
+
     address private governor = address(0x60f0);
     ResourceCatalog private catalog;
 
     function setUp() public {
-        catalog = new ResourceCatalog(governor);
+        catalog = ResourceCatalog(Artifacts.deploy("ResourceCatalog", abi.encode(governor)));
     }
 
     function _add(string memory name) private returns (uint32) {
@@ -20,21 +25,61 @@ contract AddTest {
         return catalog.add(name, "GPU-ms", 3_600_000, 1000);
     }
 
+    function _refusesText(bytes4 selector, string memory text) private {
+        vm.expectRevert(abi.encodeWithSelector(selector, text));
+        catalog.add(text, "GPU-ms", 1, 1);
+        vm.expectRevert(abi.encodeWithSelector(selector, text));
+        catalog.add("gpu.h200", text, 1, 1);
+    }
+
     function test_RevertWhen_NotTheOwner() external {
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, address(this)));
         catalog.add("gpu.h200", "GPU-ms", 3_600_000, 1000);
     }
 
-    function test_RevertWhen_SomethingIsMissing() external {
+    function test_RevertWhen_ATextIsEmpty() external {
         vm.startPrank(governor);
         vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.EmptyText.selector));
         catalog.add("", "GPU-ms", 1, 1);
         vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.EmptyText.selector));
         catalog.add("gpu.h200", "", 1, 1);
+    }
+
+    function test_RevertWhen_ATextIsTooLong() external {
+        vm.startPrank(governor);
+        string memory name = string.concat(LONGEST_NAME, "x");
+        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.TextTooLong.selector, name, 64));
+        catalog.add(name, "GPU-ms", 1, 1);
+        string memory unit = string.concat(LONGEST_UNIT, "x");
+        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.TextTooLong.selector, unit, 32));
+        catalog.add("gpu.h200", unit, 1, 1);
+    }
+
+    function test_RevertWhen_ATextIsUnprintable() external {
+        vm.startPrank(governor);
+        bytes4 selector = IResourceCatalog.UnprintableText.selector;
+        _refusesText(selector, "gpu h200");
+        _refusesText(selector, "gpu\n");
+        _refusesText(selector, "\x00");
+        _refusesText(selector, "gpu\x7f");
+        _refusesText(selector, unicode"gpü");
+    }
+
+    function test_RevertWhen_ANumberIsZero() external {
+        vm.startPrank(governor);
         vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.ZeroNumber.selector));
         catalog.add("gpu.h200", "GPU-ms", 0, 1);
         vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.ZeroNumber.selector));
         catalog.add("gpu.h200", "GPU-ms", 1, 0);
+    }
+
+    function test_RevertWhen_ANumberIsTooHigh() external {
+        vm.startPrank(governor);
+        uint64 high = 1e18 + 1;
+        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.NumberTooHigh.selector, high, 1e18));
+        catalog.add("gpu.h200", "GPU-ms", high, 1);
+        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.NumberTooHigh.selector, high, 1e18));
+        catalog.add("gpu.h200", "GPU-ms", 1, high);
     }
 
     function test_RevertWhen_TheNameIsTaken() external {
@@ -42,6 +87,18 @@ contract AddTest {
         _add("memory");
         vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.NameTaken.selector, "memory", 2));
         _add("memory");
+    }
+
+    function test_WhenAtTheBounds() external {
+        vm.startPrank(governor);
+        catalog.add(LONGEST_NAME, LONGEST_UNIT, 1e18, 1e18);
+        catalog.add("x", "y", 1, 1);
+        ResourceClass memory c = catalog.resourceClass(1);
+        vm.assertEq(c.name, LONGEST_NAME, "name");
+        vm.assertEq(c.unit, LONGEST_UNIT, "unit");
+        vm.assertEq(c.scale, 1e18, "scale");
+        vm.assertEq(c.scuWeight, 1e18, "weight");
+        vm.assertEq(catalog.resourceClass(2).scale, 1, "smallest");
     }
 
     function test_WhenNew() external {
@@ -52,20 +109,7 @@ contract AddTest {
         ResourceClass[] memory all = catalog.classes();
         vm.assertEq(all.length, 2, "listed");
         vm.assertEq(catalog.count(), 2, "count");
+        vm.assertEq(all[0].name, "gpu.h200", "in order");
         vm.assertEq(all[1].name, "memory", "in order");
-        ResourceClass memory c = catalog.resourceClass(1);
-        vm.assertEq(c.id, 1, "id");
-        vm.assertEq(c.name, "gpu.h200", "name");
-        vm.assertEq(c.unit, "GPU-ms", "unit");
-        vm.assertEq(c.scale, 3_600_000, "scale");
-        vm.assertEq(c.scuWeight, 1000, "weight");
-    }
-
-    function test_RevertWhen_Unknown() external {
-        _add("gpu.h200");
-        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.UnknownResource.selector, 0));
-        catalog.resourceClass(0);
-        vm.expectRevert(abi.encodeWithSelector(IResourceCatalog.UnknownResource.selector, 2));
-        catalog.resourceClass(2);
     }
 }

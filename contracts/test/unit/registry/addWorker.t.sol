@@ -56,6 +56,26 @@ contract AddWorkerTest is RegistryFixture {
         registry.addWorker(address(0), new bytes(64));
     }
 
+    function test_WhenTheProviderHadTheKeyBefore() external {
+        _addWorker(ann);
+        vm.prank(ann);
+        registry.removeWorker(worker);
+        _addWorker(ann);
+        vm.assertEq(registry.providerOf(worker), ann, "a consent has no end");
+        vm.assertEq(registry.provider(ann).workers, 1, "workers");
+    }
+
+    function test_WhenSeveral() external {
+        for (uint256 key = 1; key <= 3; ++key) {
+            address added = vm.addr(key);
+            (bytes32 r, bytes32 vs) = vm.signCompact(key, registry.consentDigest(ann, added));
+            vm.prank(ann);
+            registry.addWorker(added, abi.encodePacked(r, vs));
+            vm.assertEq(registry.providerOf(added), ann, "provider of each key");
+        }
+        vm.assertEq(registry.provider(ann).workers, 3, "workers");
+    }
+
     function test_When65Bytes() external {
         bytes memory signature = _consent(WORKER_KEY, ann);
         vm.expectEmit(address(registry));

@@ -107,7 +107,7 @@ contract ChallengeTest is SettlementFixture {
         _send(packed);
         vm.assertEq(settlement.challenged(keeper, 1, ann).owed, 5, "owed");
         vm.assertEq(settlement.challenged(keeper, 1, ann).deadline, deadline, "deadline");
-        vm.assertEq(settlement.batch(keeper, 1).open, 1, "open");
+        vm.assertEq(_keeper().open, 1, "open");
         vm.warp(committedAt + 10 * W);
         vm.assertFalse(settlement.isFinal(keeper, 1), "an open challenge keeps it pending");
     }
@@ -117,11 +117,11 @@ contract ChallengeTest is SettlementFixture {
         _challenge(ann, 5);
         _skip(10);
         _challenge(ann, 6);
-        vm.assertEq(settlement.batch(keeper, 1).open, 1, "counted once");
+        vm.assertEq(_keeper().open, 1, "counted once");
         vm.assertEq(settlement.challenged(keeper, 1, ann).owed, 6, "owed");
         vm.assertEq(settlement.challenged(keeper, 1, ann).deadline, block.timestamp + R, "deadline");
         _challenge(bob, 1);
-        vm.assertEq(settlement.batch(keeper, 1).open, 2, "another provider counts");
+        vm.assertEq(_keeper().open, 2, "another provider counts");
     }
 
     function test_WhenRaisingAnAnsweredOne() external {
@@ -129,7 +129,7 @@ contract ChallengeTest is SettlementFixture {
         _challenge(ann, 5);
         settlement.answer(keeper, ann, 99, 0, "");
         _challenge(ann, 6);
-        vm.assertEq(settlement.batch(keeper, 1).open, 1, "open again");
+        vm.assertEq(_keeper().open, 1, "open again");
         vm.assertEq(settlement.challenged(keeper, 1, ann).owed, 6, "owed");
     }
 }

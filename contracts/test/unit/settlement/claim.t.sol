@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {ISettlement} from "../../../src/interfaces/ISettlement.sol";
-import {ClaimItem} from "../../../src/types/Batch.sol";
+import {Payment} from "../../../src/types/Batch.sol";
+import {ClaimItem, ClaimItems} from "../../utils/ClaimItems.sol";
 import {Leaf, ReferenceTree} from "../../utils/ReferenceTree.sol";
 import {SettlementFixture} from "../../utils/SettlementFixture.sol";
 import {vm} from "../../utils/Vm.sol";
@@ -36,7 +37,7 @@ contract ClaimTest is SettlementFixture {
 
     function _send(address provider, ClaimItem[] memory items) private {
         vm.prank(stranger);
-        settlement.claim(keeper, provider, items);
+        settlement.claim(keeper, provider, ClaimItems.pack(items));
     }
 
     function test_RevertGiven_NotFinal() external {
@@ -109,10 +110,11 @@ contract ClaimTest is SettlementFixture {
         ClaimItem[] memory items = new ClaimItem[](2);
         items[0] = _itemOf(2, two, 0);
         items[1] = _itemOf(2, two, 1);
+        Payment[] memory payments = new Payment[](2);
+        payments[0] = Payment(2, 40);
+        payments[1] = Payment(2, 19);
         vm.expectEmit(address(settlement));
-        emit ISettlement.Claimed(keeper, ann, 2, 40);
-        vm.expectEmit(address(settlement));
-        emit ISettlement.Claimed(keeper, ann, 2, 19);
+        emit ISettlement.Claimed(keeper, ann, 59, payments);
         _send(ann, items);
         vm.assertEq(token.balanceOf(ann), 59, "the larger");
         vm.assertEq(settlement.paid(keeper, ann, 2), 59, "paid");
@@ -121,8 +123,10 @@ contract ClaimTest is SettlementFixture {
     function test_WhenProven() external {
         _skip(W);
         for (uint256 i; i < leaves.length; ++i) {
+            Payment[] memory payments = new Payment[](1);
+            payments[0] = Payment(1, leaves[i].amount);
             vm.expectEmit(address(settlement));
-            emit ISettlement.Claimed(keeper, leaves[i].provider, 1, leaves[i].amount);
+            emit ISettlement.Claimed(keeper, leaves[i].provider, leaves[i].amount, payments);
             _send(leaves[i].provider, _one(_itemOf(1, leaves, i)));
             vm.assertEq(token.balanceOf(leaves[i].provider), leaves[i].amount, "balance");
             vm.assertEq(settlement.paid(keeper, leaves[i].provider, 1), leaves[i].amount, "paid");
@@ -161,8 +165,41 @@ contract ClaimTest is SettlementFixture {
         vm.assertEq(token.balanceOf(ann), 50, "final batches stay claimable");
     }
 
-    function test_WhenNothingIsAsked() external {
-        vm.expectCall(address(token), abi.encodeWithSelector(token.transfer.selector), 0);
-        _send(ann, new ClaimItem[](0));
+    function test_RevertWhen_TheListIsEmptyOrCut() external {
+        _skip(W);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ClaimTruncated.selector, 0));
+        settlement.claim(keeper, ann, "");
+        bytes memory item = ClaimItems.pack(_itemOf(1, leaves, 0));
+        bytes memory cut = new bytes(item.length - 1);
+        for (uint256 i; i < cut.length; ++i) {
+            cut[i] = item[i];
+        }
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ClaimTruncated.selector, 0));
+        settlement.claim(keeper, ann, cut);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ClaimTruncated.selector, item.length));
+        settlement.claim(keeper, ann, bytes.concat(item, cut));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ClaimTruncated.selector, item.length));
+        settlement.claim(keeper, ann, bytes.concat(item, hex"00000001"));
+        vm.assertEq(token.balanceOf(ann), 0, "nothing paid");
+    }
+
+    function test_RevertWhen_TheDepthOrIndexIsTooLarge() external {
+        _skip(W);
+        ClaimItem memory item = _itemOf(1, leaves, 0);
+        item.index |= 4;
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.LeafNotProven.selector, 1, ann, 50));
+        _send(ann, _one(item));
+        item.index = 0;
+        item.proof = new bytes(33 * 40);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.LeafNotProven.selector, 1, ann, 50));
+        _send(ann, _one(item));
+    }
+
+    /// @dev An unproven item must not keep the batch from being distributed.
+    function test_WhenTheAmountIsZero() external {
+        _skip(W);
+        vm.expectCall(address(token), abi.encodeWithSelector(token.transfer.selector), 3);
+        _send(ann, _one(ClaimItem({batch: 1, amount: 0, index: 0, proof: ""})));
+        settlement.distribute(keeper, 1, ReferenceTree.pack(leaves));
     }
 }

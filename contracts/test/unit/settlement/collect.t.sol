@@ -138,7 +138,7 @@ contract CollectTest is SettlementFixture {
         vm.assertEq(_channel().batch, 1, "batch");
         vm.assertEq(_channel().deposit, DEPOSIT, "deposit");
         vm.assertEq(_keeper().debits, DEPOSIT, "debits");
-        vm.assertEq(settlement.available(channelId), 0, "available");
+        vm.assertEq(settlement.balances(client, session, keeper).available, 0, "available");
     }
 
     function test_SettlesEarlierBatches() external {

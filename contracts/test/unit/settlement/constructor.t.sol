@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Settlement} from "../../../src/Settlement.sol";
-import {IComputeToken} from "../../../src/interfaces/IComputeToken.sol";
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Periods, Settings} from "../../../src/types/Settings.sol";
 import {SettlementFixture} from "../../utils/SettlementFixture.sol";
@@ -14,7 +13,7 @@ contract ConstructorTest is SettlementFixture {
     uint32 private constant EXIT = 2 * (T + W + R) + 3 * F + D;
 
     function _deploy(Periods memory p) private returns (Settlement) {
-        return new Settlement(IComputeToken(address(token)), p, _settings());
+        return new Settlement(address(token), p, _settings());
     }
 
     function _refuses(Periods memory p, bytes32 period, uint256 given, uint256 required) private {
@@ -61,32 +60,48 @@ contract ConstructorTest is SettlementFixture {
     }
 
     function test_RevertWhen_AnAddressIsZero() external {
-        vm.expectRevert(abi.encodeWithSelector(IEscrow.ZeroAddress.selector));
-        new Settlement(IComputeToken(address(0)), _periods(), _settings());
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.NotAToken.selector, address(0)));
+        new Settlement(address(0), _periods(), _settings());
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.NotAToken.selector, stranger));
+        new Settlement(stranger, _periods(), _settings());
 
         Settings memory s = _settings();
         s.treasury = address(0);
         vm.expectRevert(abi.encodeWithSelector(IEscrow.ZeroAddress.selector));
-        new Settlement(IComputeToken(address(token)), _periods(), s);
+        new Settlement(address(token), _periods(), s);
 
         s = _settings();
         s.owner = address(0);
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableInvalidOwner.selector, address(0)));
-        new Settlement(IComputeToken(address(token)), _periods(), s);
+        new Settlement(address(token), _periods(), s);
     }
 
     function test_RevertWhen_TheFeeIsTooHigh() external {
         Settings memory s = _settings();
         s.feeBps = 501;
         vm.expectRevert(abi.encodeWithSelector(IEscrow.FeeTooHigh.selector, 501, 500));
-        new Settlement(IComputeToken(address(token)), _periods(), s);
+        new Settlement(address(token), _periods(), s);
     }
 
     function test_RevertWhen_TheMinimumBondIsZero() external {
         Settings memory s = _settings();
         s.minimumBond = 0;
         vm.expectRevert(abi.encodeWithSelector(IEscrow.ZeroAmount.selector));
-        new Settlement(IComputeToken(address(token)), _periods(), s);
+        new Settlement(address(token), _periods(), s);
+    }
+
+    function test_RevertWhen_APeriodIsTooLong() external {
+        Periods memory p = _periods();
+        p.thaw = 365 days + 1;
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.PeriodTooLong.selector, bytes32("THAW"), 365 days + 1, 365 days));
+        _deploy(p);
+    }
+
+    function test_RevertWhen_TheMinimumBondIsTooHigh() external {
+        Settings memory s = _settings();
+        s.minimumBond = 1e15 + 1;
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.MinimumBondTooHigh.selector, 1e15 + 1, 1e15));
+        new Settlement(address(token), _periods(), s);
     }
 
     function test_KeepsEveryParameter() external view {

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {ISettlement} from "../../../src/interfaces/ISettlement.sol";
-import {ClaimItem} from "../../../src/types/Batch.sol";
 import {Packed} from "../../../src/libraries/Packed.sol";
+import {ClaimItem, ClaimItems} from "../../utils/ClaimItems.sol";
 import {Leaf, ReferenceTree} from "../../utils/ReferenceTree.sol";
 import {SettlementFixture} from "../../utils/SettlementFixture.sol";
 import {vm} from "../../utils/Vm.sol";
@@ -34,7 +34,7 @@ contract DistributeTest is SettlementFixture {
         ClaimItem[] memory items = new ClaimItem[](1);
         Leaf[] memory all = leaves;
         items[0] = ClaimItem({batch: 1, amount: 50, index: 0, proof: all.nodes().proof(0)});
-        settlement.claim(keeper, ann, items);
+        settlement.claim(keeper, ann, ClaimItems.pack(items));
     }
 
     function test_RevertWhen_TheListIsMalformed() external {

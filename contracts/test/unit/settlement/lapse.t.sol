@@ -59,7 +59,7 @@ contract LapseTest is SettlementFixture {
         emit ISettlement.Lapsed(keeper, 1, BOND / 10);
         _send();
         _assertStatus(KeeperStatus.WoundDown);
-        vm.assertEq(_keeper().woundAt, block.timestamp, "wound at");
+        vm.assertEq(_keeper().endedAt, block.timestamp, "wound at");
         vm.assertEq(_keeper().debits, 0, "debits");
         vm.assertEq(_keeper().bond, BOND - BOND / 10, "bond");
         vm.assertEq(supply - token.totalSupply(), BOND / 10, "burned");

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
-import {ClaimItem} from "../../../src/types/Batch.sol";
+import {ClaimItem, ClaimItems} from "../../utils/ClaimItems.sol";
 import {SettlementFixture} from "../../utils/SettlementFixture.sol";
 import {vm} from "../../utils/Vm.sol";
 
@@ -25,8 +25,10 @@ contract PauseTest is SettlementFixture {
         _skip(W);
         ClaimItem[] memory items = new ClaimItem[](1);
         items[0] = ClaimItem({batch: 1, amount: CAPA - CAPA / 100, index: 0, proof: ""});
-        settlement.claim(keeper, ann, items);
-        settlement.redeem(_direct(2 * CAPA));
+        settlement.claim(keeper, ann, ClaimItems.pack(items));
+        bytes memory direct = _direct(2 * CAPA);
+        vm.prank(keeper);
+        settlement.redeem(keeper, direct);
         vm.prank(client);
         settlement.close(session, keeper);
         _lapse();

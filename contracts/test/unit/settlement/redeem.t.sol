@@ -19,7 +19,12 @@ contract RedeemTest is SettlementFixture {
 
     function _send(bytes memory items) private {
         vm.prank(stranger);
-        settlement.redeem(items);
+        settlement.redeem(keeper, items);
+    }
+
+    function _sendAsKeeper(bytes memory items) private {
+        vm.prank(keeper);
+        settlement.redeem(keeper, items);
     }
 
     function _earned() private view returns (uint256) {
@@ -27,21 +32,21 @@ contract RedeemTest is SettlementFixture {
     }
 
     function test_RevertWhen_TheListIsMalformed() external {
-        vm.expectRevert(abi.encodeWithSelector(Packed.MalformedList.selector, 0, 144));
+        vm.expectRevert(abi.encodeWithSelector(Packed.MalformedList.selector, 0, 124));
         _send("");
-        vm.expectRevert(abi.encodeWithSelector(Packed.MalformedList.selector, 145, 144));
-        _send(new bytes(145));
+        vm.expectRevert(abi.encodeWithSelector(Packed.MalformedList.selector, 125, 124));
+        _send(new bytes(125));
     }
 
     function test_RevertWhen_ItIsForABatch() external {
         Voucher memory v = _voucher(1, CAPA, keeper, CAPA);
-        bytes memory item = Signing.redeemItem(messages, domain, SESSION_KEY, v);
+        bytes memory item = Signing.collectItem(messages, domain, SESSION_KEY, v);
         vm.expectPartialRevert(ISettlement.TotalAboveDeposit.selector);
         _send(item);
     }
 
     function test_RevertWhen_AStrangerSigned() external {
-        bytes memory item = Signing.redeemItem(messages, domain, CLIENT_KEY, _voucher(0, CAPA, keeper, CAPA));
+        bytes memory item = Signing.collectItem(messages, domain, CLIENT_KEY, _voucher(0, CAPA, keeper, CAPA));
         bytes32 other = settlement.channelId(client, client, keeper);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.TotalAboveDeposit.selector, other, CAPA, 0));
         _send(item);
@@ -87,18 +92,18 @@ contract RedeemTest is SettlementFixture {
         vm.assertEq(_channel().settled, second, "settled");
     }
 
-    function test_OneTransferForOneKeeper() external {
-        address other = vm.addr(2);
-        vm.prank(client);
-        settlement.open(session, other, DEPOSIT);
-        Voucher memory v = _voucher(0, CAPA, other, CAPA);
-        v.keeper = other;
-        bytes memory toOther = Signing.redeemItem(messages, domain, SESSION_KEY, v);
-        vm.expectCall(address(token), abi.encodeWithSelector(token.transfer.selector), 3);
-        _send(bytes.concat(_direct(100), _direct(200), toOther, _direct(300)));
+    function test_OneTransferForAll() external {
+        vm.expectCall(address(token), abi.encodeWithSelector(token.transfer.selector), 1);
+        _send(bytes.concat(_direct(100), _direct(200), _direct(300)));
         vm.assertEq(_earned(), 297, "keeper");
-        vm.assertEq(token.balanceOf(other), CAPA - CAPA / 100, "other");
-        vm.assertEq(settlement.fees(), 3 + CAPA / 100, "fees");
+        vm.assertEq(settlement.fees(), 3, "fees");
+    }
+
+    /// @dev The keeper is not in the item: it is part of what was signed, so under another one the key is a stranger.
+    function test_RevertWhen_ItIsForAnotherKeeper() external {
+        bytes memory item = _direct(CAPA);
+        vm.expectPartialRevert(ISettlement.TotalAboveDeposit.selector);
+        settlement.redeem(bob, item);
     }
 
     function test_GivenAlsoAKeeper() external {
@@ -106,17 +111,20 @@ contract RedeemTest is SettlementFixture {
         _bond();
         _collect(30 * CAPA);
         vm.assertEq(_channel().settled, 10 * CAPA, "what was redeemed before the bond is settled");
-        _send(_direct(40 * CAPA));
+        bytes memory item = _direct(40 * CAPA);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotTheKeeper.selector, stranger, keeper));
+        _send(item);
+        _sendAsKeeper(item);
         vm.assertEq(_keeper().debits, 20 * CAPA, "the batch's account is apart");
         vm.assertEq(_channel().spent - _channel().settled, 20 * CAPA, "the batch's debits stay unsettled");
         _commit(_leaves(ann, 20 * CAPA - 20 * CAPA / 100));
-        _send(_direct(50 * CAPA));
+        _sendAsKeeper(_direct(50 * CAPA));
         vm.assertEq(_channel().spent - _channel().settled, 20 * CAPA, "while pending too");
         _skip(W);
-        _send(_direct(60 * CAPA));
+        _sendAsKeeper(_direct(60 * CAPA));
         vm.assertEq(_channel().settled, 60 * CAPA, "a final batch is settled");
         _lapse();
-        _send(_direct(70 * CAPA));
+        _sendAsKeeper(_direct(70 * CAPA));
         vm.assertEq(_channel().settled, 70 * CAPA, "after a wind-down too");
     }
 }

@@ -36,7 +36,7 @@ contract RetireTest is SettlementFixture {
         emit IEscrow.Retired(keeper, uint32(block.timestamp));
         _retire(bondOwner);
         _assertStatus(KeeperStatus.Retiring);
-        vm.assertEq(_keeper().retiredAt, block.timestamp, "retired at");
+        vm.assertEq(_keeper().endedAt, block.timestamp, "retired at");
         _commitAnn(CAPA);
         vm.assertEq(settlement.batch(keeper, 1).sum, CAPA - CAPA / 100, "a retiring keeper commits");
     }

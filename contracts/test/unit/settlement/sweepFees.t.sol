@@ -9,7 +9,9 @@ contract SweepFeesTest is SettlementFixture {
     function test_PaysTheTreasuryOnce() external {
         _start();
         _commitAnn(10_000);
-        settlement.redeem(_direct(20_000));
+        bytes memory direct = _direct(20_000);
+        vm.prank(keeper);
+        settlement.redeem(keeper, direct);
         vm.assertEq(settlement.fees(), 100, "a pending batch's fee does not count");
         _skip(W);
         _collect(20_001);

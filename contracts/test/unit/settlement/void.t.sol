@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {ISettlement} from "../../../src/interfaces/ISettlement.sol";
-import {ClaimItem} from "../../../src/types/Batch.sol";
 import {KeeperStatus} from "../../../src/types/KeeperState.sol";
+import {ClaimItem, ClaimItems} from "../../utils/ClaimItems.sol";
 import {SettlementFixture} from "../../utils/SettlementFixture.sol";
 import {vm} from "../../utils/Vm.sol";
 
@@ -49,7 +49,7 @@ contract VoidTest is SettlementFixture {
         emit ISettlement.BatchVoided(keeper, 1, ann, BOND - BOND / 10);
         _send();
         _assertStatus(KeeperStatus.WoundDown);
-        vm.assertEq(_keeper().woundAt, block.timestamp, "wound at");
+        vm.assertEq(_keeper().endedAt, block.timestamp, "wound at");
         vm.assertEq(_keeper().bond, 0, "bond");
         vm.assertEq(token.balanceOf(ann), BOND / 10, "a tenth for the provider");
         vm.assertEq(supply - token.totalSupply(), BOND - BOND / 10, "the rest is burned");
@@ -59,7 +59,7 @@ contract VoidTest is SettlementFixture {
         ClaimItem[] memory items = new ClaimItem[](1);
         items[0] = ClaimItem({batch: 1, amount: 99, index: 0, proof: ""});
         vm.expectRevert(abi.encodeWithSelector(ISettlement.BatchNotFinal.selector, keeper, 1));
-        settlement.claim(keeper, ann, items);
+        settlement.claim(keeper, ann, ClaimItems.pack(items));
         vm.assertEq(settlement.fees(), 0, "no fee");
         vm.expectRevert(abi.encodeWithSelector(IEscrow.WrongKeeperStatus.selector, keeper, KeeperStatus.WoundDown));
         _send();

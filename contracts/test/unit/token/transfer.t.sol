@@ -15,6 +15,10 @@ contract TransferTest is TokenFixture {
         uint256 wide = 1000 + (1 << 64);
         vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1000, wide));
         token.transfer(bob, wide);
+        // A delegate, in the same word, is no money.
+        token.delegate(bob);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, ann, 1000, wide));
+        token.transfer(bob, wide);
     }
 
     function test_RevertWhen_TheReceiverIsZero() external {
@@ -23,15 +27,7 @@ contract TransferTest is TokenFixture {
         token.transfer(address(0), 1);
     }
 
-    function test_RevertWhen_TheAllowanceIsTooLow() external {
-        vm.prank(ann);
-        token.approve(bob, 5);
-        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, bob, 5, 6));
-        vm.prank(bob);
-        token.transferFrom(ann, bob, 6);
-    }
-
-    function testFuzz_Moves(uint256 amount, bool toSelf) external {
+    function testFuzz_WhenAllIsInOrder(uint256 amount, bool toSelf) external {
         amount %= 1001;
         address to = toSelf ? ann : bob;
         vm.prank(ann);
@@ -39,20 +35,25 @@ contract TransferTest is TokenFixture {
         vm.expectEmit(address(token));
         emit IERC20.Transfer(ann, to, amount);
         vm.prank(ann);
-        token.transfer(to, amount);
+        vm.assertTrue(token.transfer(to, amount), "returns true");
         vm.assertEq(token.balanceOf(ann), toSelf ? 1000 : 1000 - amount, "sender");
         vm.assertEq(token.balanceOf(ann) + token.balanceOf(bob), 1000, "sum");
         vm.assertEq(token.totalSupply(), 1000, "supply");
+        vm.assertEq(token.getVotes(stranger), token.balanceOf(ann), "votes follow the tokens");
         vm.assertEq(token.delegates(ann), stranger, "the sender's delegate");
         vm.assertEq(token.delegates(bob), address(0), "the receiver's delegate");
     }
 
-    function test_TransferFrom() external {
+    function test_WhenBothHaveOneDelegate() external {
         vm.prank(ann);
-        token.approve(bob, 5);
+        token.delegate(stranger);
         vm.prank(bob);
-        token.transferFrom(ann, stranger, 5);
-        vm.assertEq(token.balanceOf(stranger), 5, "moved");
-        vm.assertEq(token.allowance(ann, bob), 0, "allowance");
+        token.delegate(stranger);
+        uint256 checkpoints = token.numCheckpoints(stranger);
+        vm.warp(block.timestamp + 1);
+        vm.prank(ann);
+        token.transfer(bob, 300);
+        vm.assertEq(token.getVotes(stranger), 1000, "votes");
+        vm.assertEq(token.numCheckpoints(stranger), checkpoints, "nothing to write down");
     }
 }
