@@ -1,4 +1,4 @@
-//! What is derived from the contracts and committed: ABIs, golden vectors, gas snapshots.
+//! What is derived from the contracts and committed: ABIs and golden vectors.
 
 use crate::files;
 use crate::setup;
@@ -24,12 +24,6 @@ pub(crate) fn export(workspace: &Workspace) -> Result<()> {
 pub(crate) fn vectors(workspace: &Workspace) -> Result<()> {
     setup::run(workspace)?;
     workspace::run(&mut workspace.cargo(&["run", "--package", "protocol", "--example", "vectors"]))
-}
-
-/// Runs the gas tests, which write `contracts/snapshots`.
-pub(crate) fn gas(workspace: &Workspace) -> Result<()> {
-    setup::run(workspace)?;
-    workspace::run(&mut workspace.forge(&["test", "--match-path", "contracts/test/gas/*"])?)
 }
 
 /// Where a contract's ABI is committed.

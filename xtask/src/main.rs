@@ -8,7 +8,13 @@ mod setup;
 mod dev;
 mod test;
 
+mod analysis;
+mod deep;
+mod gas;
+mod production;
+
 mod abi;
+mod deploy;
 mod lint;
 mod sqlx;
 mod tidy;
@@ -46,14 +52,26 @@ enum Chore {
     Tidy,
     /// Check formatting, clippy and dependencies (needs cargo-deny)
     Lint,
-    /// Run the contracts' long fuzz campaign
-    Deep,
-    /// Measure the contracts' gas again and write contracts/snapshots
-    Gas,
+    /// Run everything that looks for errors and takes long
+    Deep {
+        /// Only these parts
+        #[arg(long, value_enum)]
+        only: Vec<deep::Part>,
+    },
+    /// Measure the contracts' gas, write contracts/snapshots, and compare with the bars and the peers
+    Gas {
+        /// Print one JSON document instead of the table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put faults into the contracts and see whether the tests notice
+    Mutate(analysis::mutation::Options),
     /// Write the golden vectors that forge and cargo tests share
     Vectors,
     /// Write contracts/abi from the contracts
     Abi,
+    /// Deploy the contracts of a network file, and write the chain's address book
+    Deploy(deploy::Options),
     /// Write each store crate's checked queries (`.sqlx`) from its migrations
     Sqlx,
     /// Run a program that ends when this one's parent does
@@ -82,10 +100,12 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test => test::run(&workspace),
         Chore::Tidy => tidy::run(&workspace),
         Chore::Lint => lint::run(&workspace),
-        Chore::Deep => test::deep(&workspace),
-        Chore::Gas => abi::gas(&workspace),
+        Chore::Deep { only } => deep::run(&workspace, &only),
+        Chore::Gas { json } => gas::run(&workspace, json),
+        Chore::Mutate(options) => analysis::mutation::run(&workspace, &options),
         Chore::Vectors => abi::vectors(&workspace),
         Chore::Abi => abi::export(&workspace),
+        Chore::Deploy(options) => deploy::run(&workspace, &options),
         Chore::Sqlx => sqlx::run(&workspace),
         Chore::Guard { command } => guard::run(&command),
     }

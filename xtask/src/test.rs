@@ -2,27 +2,28 @@
 
 mod summary;
 
+use crate::production;
 use crate::setup;
 use crate::tidy;
-use crate::workspace::{self, Workspace, describe, say};
+use crate::workspace::{Workspace, describe, say};
 use anyhow::{Context, Result, bail};
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
-pub(crate) use summary::Counts;
-use summary::Runner;
+pub(crate) use summary::{Counts, Runner};
 
 /// One suite that has run.
-struct Outcome {
-    name: &'static str,
-    counts: Counts,
-    seconds: f64,
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    pub(crate) counts: Counts,
+    pub(crate) seconds: f64,
 }
 
 /// Set-up, then every suite; an error if any of them failed.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::run(workspace)?;
+    production::build(workspace)?;
     let mut outcomes = vec![contracts(workspace)?];
     outcomes.extend(web(workspace)?);
     outcomes.push(rules(workspace)?);
@@ -30,14 +31,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     report(&outcomes)
 }
 
-/// The contracts' long fuzz campaign: the profile `deep` of foundry.toml.
-pub(crate) fn deep(workspace: &Workspace) -> Result<()> {
-    setup::run(workspace)?;
-    workspace::run(workspace.forge(&["test"])?.env("FOUNDRY_PROFILE", "deep"))
-}
-
+/// On the build that is deployed, whose gas must be what is committed.
 fn contracts(workspace: &Workspace) -> Result<Outcome> {
-    suite("contracts", Runner::Forge, &mut workspace.forge(&["test"])?)
+    let mut tests = workspace.forge(&["test", "--gas-snapshot-check", "true"])?;
+    suite("contracts", Runner::Forge, production::on(&mut tests))
 }
 
 /// The web tests, where the web app has any.
@@ -73,7 +70,7 @@ fn rust(workspace: &Workspace) -> Result<Outcome> {
 ///
 /// A runner that fails without counting a failure, such as one that could not build, counts as one failure. So does
 /// one that succeeds without saying that it ran a test: silence must not pass for success.
-fn suite(name: &'static str, runner: Runner, command: &mut Command) -> Result<Outcome> {
+pub(crate) fn suite(name: &'static str, runner: Runner, command: &mut Command) -> Result<Outcome> {
     let text = describe(command);
     say(&format!("$ {text}"));
     let start = Instant::now();
@@ -114,7 +111,7 @@ fn tee(mut from: impl Read, mut to: impl Write) -> io::Result<String> {
 }
 
 /// Prints one line per suite and the sum on a line of its own.
-fn report(outcomes: &[Outcome]) -> Result<()> {
+pub(crate) fn report(outcomes: &[Outcome]) -> Result<()> {
     println!();
     for Outcome { name, counts, seconds } in outcomes {
         println!("{name:<10} {:>5} passed {:>4} failed {seconds:>8.1} s", counts.passed, counts.failed);

@@ -23,12 +23,13 @@ struct Repository<'a> {
 /// A rule's name and its check, which returns one sentence per violation.
 type Rule = (&'static str, fn(&Repository<'_>) -> Result<Vec<String>>);
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     ("crates use only the layers below", layers::check),
     ("files are short enough", budgets::files),
     ("functions are short enough", budgets::functions),
     ("imports are named", words::imports),
     ("nothing is left to be done", words::unfinished),
+    ("contracts tell time by timestamps", words::heights),
     ("unsafe code is where it must be", words::unsafe_code),
     ("every crate explains itself", documents::crates),
     ("links lead somewhere", documents::links),

@@ -23,7 +23,6 @@ impl Workspace {
     }
 
     /// Another folder laid out like this repository.
-    #[cfg(test)]
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
@@ -66,17 +65,24 @@ impl Workspace {
 
     /// The native forge. npm's wrapper is never called, because it exits 0 even where forge failed.
     pub(crate) fn forge(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command(self.forge_path()?);
+        command.args(arguments).env("FOUNDRY_SOLC", self.solc());
+        Ok(command)
+    }
+
+    /// The pinned forge, or the one that `FORGE` names.
+    pub(crate) fn forge_path(&self) -> Result<PathBuf> {
         let pinned = self.path(format!("node_modules/@foundry-rs/forge-{}/bin/forge", platform()?));
         let forge = env::var_os("FORGE").map_or(pinned, PathBuf::from);
         if !forge.is_file() {
             bail!("{} is missing: run `cargo xtask setup`", forge.display());
         }
-        let mut command = self.command(forge);
-        command.args(arguments);
-        if env::var_os("FOUNDRY_SOLC").is_none() {
-            command.env("FOUNDRY_SOLC", self.path("contracts/tools/solc"));
-        }
-        Ok(command)
+        Ok(forge)
+    }
+
+    /// The compiler that forge calls: npm's, or the one that `FOUNDRY_SOLC` names.
+    pub(crate) fn solc(&self) -> PathBuf {
+        env::var_os("FOUNDRY_SOLC").map_or_else(|| self.path("contracts/tools/solc"), PathBuf::from)
     }
 
     /// What cargo knows about the packages of this workspace.

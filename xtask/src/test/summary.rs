@@ -27,6 +27,8 @@ pub(crate) enum Runner {
     Nextest,
     /// `test result: ok. 5 passed; 0 failed; …`, once per binary
     Cargo,
+    /// `Symbolic test result: 5 passed; 0 failed; …`, once per contract
+    Halmos,
 }
 
 impl Runner {
@@ -48,6 +50,7 @@ impl Runner {
             Self::Vitest => line.starts_with("Tests ") && line.ends_with(')'),
             Self::Nextest => line.starts_with("Summary [") && line.contains(" run: "),
             Self::Cargo => line.starts_with("test result: "),
+            Self::Halmos => line.starts_with("Symbolic test result: "),
         }
     }
 }
@@ -106,6 +109,7 @@ mod tests {
                 1,
             ),
             (Runner::Cargo, "error: could not compile", 0, 0),
+            (Runner::Halmos, "Symbolic test result: 4 passed; 1 failed; time: 1.71s", 4, 1),
         ];
         for (runner, text, passed, failed) in cases {
             assert_eq!(runner.counts(text), Counts { passed, failed }, "{text}");

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Each crate and the crates of ours it may use, in the order of the layers.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
     ("service", &[]),
     ("keeper-store", &["protocol", "service"]),
@@ -32,15 +32,17 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "worker",
             "client",
             "cli",
+            "deployment",
             "emulated-cuda",
         ],
     ),
+    ("deployment", &["protocol"]),
     ("emulated-cuda", &[]),
     ("xtask", &[]),
 ];
 
 /// Kits without products in them, which the tests of any crate may use.
-const TEST_KITS: [&str; 1] = ["emulated-cuda"];
+const TEST_KITS: [&str; 2] = ["deployment", "emulated-cuda"];
 
 pub(super) fn check(repository: &Repository<'_>) -> Result<Vec<String>> {
     violations(&repository.workspace.metadata()?)

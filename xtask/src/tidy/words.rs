@@ -43,6 +43,16 @@ pub(super) fn unfinished(repository: &Repository<'_>) -> Result<Vec<String>> {
     Ok(violations)
 }
 
+/// A block's number is another chain's on some rollups, so that contracts read timestamps only.
+pub(super) fn heights(repository: &Repository<'_>) -> Result<Vec<String>> {
+    let mut violations = Vec::new();
+    for source in repository.sources.iter().filter(|source| source.path.starts_with("contracts/src/")) {
+        let lines = source.lines().filter(|(_, line)| line.contains("block.number") || line.contains("number()"));
+        violations.extend(lines.map(|(number, _)| format!("{}:{number}: use block.timestamp", source.path)));
+    }
+    Ok(violations)
+}
+
 /// Unsafe code stays where its reasons are written.
 pub(super) fn unsafe_code(repository: &Repository<'_>) -> Result<Vec<String>> {
     let mut violations = Vec::new();
@@ -69,21 +79,29 @@ mod tests {
     fn with(workspace: &Workspace, path: &str, language: Language, text: &str) -> Vec<usize> {
         let sources = vec![Source::new(path.into(), language, text.into())];
         let repository = Repository { workspace, sources };
-        [imports, unfinished, unsafe_code].map(|rule| rule(&repository).unwrap().len()).to_vec()
+        [imports, unfinished, unsafe_code, heights].map(|rule| rule(&repository).unwrap().len()).to_vec()
     }
 
     #[test]
     fn each_rule_sees_its_violation_only() {
         let workspace = &Workspace::here().unwrap();
         let reminder = concat!("// TO", "DO: later");
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "use a::b;\n"), [0, 0, 0]);
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "use a::*;\n"), [1, 0, 0]);
-        assert_eq!(with(workspace, "a/tests/a.rs", Language::Rust, "use a::*;\n"), [0, 0, 0]);
-        assert_eq!(with(workspace, "a.sol", Language::Solidity, "import \"a\";\n"), [1, 0, 0]);
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, reminder), [0, 1, 0]);
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, concat!("fn a() { to", "do!() }")), [0, 1, 0]);
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "unsafe { a() }"), [0, 0, 1]);
-        assert_eq!(with(workspace, "worker/src/sandbox.rs", Language::Rust, "unsafe { a() }"), [0, 0, 0]);
-        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "let a = \"unsafe\";"), [0, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "use a::b;\n"), [0, 0, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "use a::*;\n"), [1, 0, 0, 0]);
+        assert_eq!(with(workspace, "a/tests/a.rs", Language::Rust, "use a::*;\n"), [0, 0, 0, 0]);
+        assert_eq!(with(workspace, "a.sol", Language::Solidity, "import \"a\";\n"), [1, 0, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, reminder), [0, 1, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, concat!("fn a() { to", "do!() }")), [0, 1, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "unsafe { a() }"), [0, 0, 1, 0]);
+        assert_eq!(with(workspace, "worker/src/sandbox.rs", Language::Rust, "unsafe { a() }"), [0, 0, 0, 0]);
+        let height = "uint256 a = block.number;";
+        assert_eq!(with(workspace, "contracts/src/A.sol", Language::Solidity, height), [0, 0, 0, 1]);
+        assert_eq!(
+            with(workspace, "contracts/src/A.sol", Language::Solidity, "assembly { a := number() }"),
+            [0, 0, 0, 1]
+        );
+        assert_eq!(with(workspace, "contracts/test/A.sol", Language::Solidity, height), [0, 0, 0, 0]);
+        assert_eq!(with(workspace, "contracts/src/A.sol", Language::Solidity, "// block.number"), [0, 0, 0, 0]);
+        assert_eq!(with(workspace, "a/src/a.rs", Language::Rust, "let a = \"unsafe\";"), [0, 0, 0, 0]);
     }
 }
