@@ -238,10 +238,10 @@ fn recoveries(before: &State, after: &State, events: &[Event], promises: &Promis
         }
     }
     for event in events {
-        if let Event::Claimed { keeper, payments, .. } = event {
-            if payments.iter().any(|(batch, _)| *batch >= after.keeper(*keeper).batch) {
-                return Err(breach(7, format!("{event:?}, but the keeper's batch is not above")));
-            }
+        if let Event::Claimed { keeper, payments, .. } = event
+            && payments.iter().any(|(batch, _)| *batch >= after.keeper(*keeper).batch)
+        {
+            return Err(breach(7, format!("{event:?}, but the keeper's batch is not above")));
         }
     }
     Ok(())
@@ -259,14 +259,19 @@ fn bonds(step: &Step, before: &State, after: &State) -> Result<(), Breach> {
     Ok(())
 }
 
-/// 13: the same call again pays nobody.
+/// 13: the same call again pays nobody. In a list of `recover` a later item may raise what an earlier one of its channel
+/// was short of; the first repetition pays that, and the next one nothing.
 fn repeated(step: &Step, after: &State) -> Result<(), Breach> {
-    let mut again = after.clone();
+    let mut paid = after.clone();
+    if matches!(step.call, Call::Recover { .. }) && paid.apply(step).is_err() {
+        return Ok(());
+    }
+    let mut again = paid.clone();
     if again.apply(step).is_err() {
         return Ok(());
     }
     for (account, balance) in again.tokens.balances.iter() {
-        if *balance > after.tokens.balance(*account) {
+        if *balance > paid.tokens.balance(*account) {
             return Err(breach(13, format!("{} paid {account} twice", step.call.name())));
         }
     }
