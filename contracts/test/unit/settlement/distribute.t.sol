@@ -119,4 +119,32 @@ contract DistributeTest is SettlementFixture {
         vm.assertEq(token.balanceOf(ann), 50, "nothing left to claim");
         vm.assertEq(settlement.paid(keeper, ann, 1), 0, "no claim was paid");
     }
+
+    /// @dev The marks of 128 batches share a word; these stand on both sides of its end.
+    function test_MarksOfManyBatches() external {
+        _skip(W);
+        while (_number() < 126) {
+            _heartbeat();
+            _skip(W);
+        }
+        Leaf[][5] memory trees;
+        for (uint256 i; i < 5; ++i) {
+            trees[i] = _commitAnn(_channel().spent + 1000 + uint64(i));
+            _skip(W);
+        }
+        for (uint256 i; i < 5; i += 2) {
+            uint32 number = uint32(126 + i);
+            ClaimItem[] memory items = new ClaimItem[](1);
+            items[0] = ClaimItem({batch: number, amount: trees[i][0].amount, index: 0, proof: ""});
+            settlement.claim(keeper, ann, ClaimItems.pack(items));
+            vm.expectRevert(abi.encodeWithSelector(ISettlement.AlreadyPaid.selector, keeper, number));
+            settlement.distribute(keeper, number, trees[i].pack());
+        }
+        for (uint256 i = 1; i < 5; i += 2) {
+            settlement.distribute(keeper, uint32(126 + i), trees[i].pack());
+        }
+        for (uint256 i; i < 5; ++i) {
+            vm.assertEq(settlement.distributed(keeper, uint32(126 + i)), i % 2 == 1, "each batch has its own mark");
+        }
+    }
 }
