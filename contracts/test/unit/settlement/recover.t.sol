@@ -108,6 +108,17 @@ contract RecoverTest is SettlementFixture {
         vm.assertEq(_keeper().bond, BOND - BOND / 10, "the bond is untouched");
     }
 
+    function test_GivenClosing() external {
+        vm.prank(client);
+        settlement.close(session, keeper);
+        uint32 thawAt = _channel().thawAt;
+        bytes memory item = _accepted(1, CAPA, ann, CAPA);
+        _lapse();
+        _send(item);
+        vm.assertEq(_channel().thawAt, thawAt, "the close goes on");
+        vm.assertEq(_channel().deposit, DEPOSIT, "deposit");
+    }
+
     function test_WhenRecoveredAlready() external {
         _lapse();
         bytes memory old = _accepted(1, 10 * CAPA, ann, 10 * CAPA);
