@@ -1,10 +1,10 @@
 //! What an offer or an order must be before it may rest in the book. Pure.
 
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::{Blob, Envelope, Kind, MAX_BUFFERS};
+use protocol::job::{Blob, Envelope, MAX_BUFFERS};
 use protocol::order::{Offer, Order};
 use protocol::receipt::Statement;
-use protocol::resource::{Resource, ResourceId, Unit};
+use protocol::resource::{Resource, ResourceId};
 use protocol::voucher::Fees;
 use protocol::wire::{Code, Refusal};
 
@@ -52,24 +52,6 @@ pub fn receipt(statement: &Statement, outputs: &[Blob], now: Timestamp) -> Resul
         return Err(Refusal::new(Code::BadReceipt, format!("a job has at most {MAX_BUFFERS} outputs")));
     }
     Ok(())
-}
-
-/// Checks that a program of this kind can be metered in the resource's unit.
-pub fn kind(kind: Kind, resource: &Resource) -> Result<(), Refusal> {
-    let right = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    if resource.unit == right {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::Unsupported,
-        format!(
-            "a {kind} job is metered in {right}, but {} is metered in {}: order a resource in {right}",
-            resource.name, resource.unit
-        ),
-    ))
 }
 
 /// How an order will be billed, which decides what its total leaves for the provider.
@@ -151,6 +133,7 @@ mod tests {
     use alloy::primitives::{Address, B256, U256};
     use proptest::prelude::*;
     use protocol::job::{Limits, OutputBuffer, Program, Verify};
+    use protocol::resource::Unit;
     use protocol::voucher::{Account, Payment};
 
     const NOW: Timestamp = Timestamp(1_000);
@@ -224,8 +207,6 @@ mod tests {
         assert_eq!(code(|o| o.max_units = Quantity(0)), Code::BadQuantity);
         assert_eq!(code(|o| o.max_total = Amount(0)), Code::TotalTooSmall);
         assert_eq!(resource(&[cpu()], ResourceId(3)).unwrap_err().code, Code::UnknownResource);
-        assert_eq!(kind(Kind::Cuda, &cpu()).unwrap_err().code, Code::Unsupported);
-        assert_eq!(kind(Kind::Wasm, &cpu()), Ok(()));
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! An envelope travels as JSON and is named by the keccak256 of exactly those bytes, which the order signs as `spec`.
 //! Programs and inputs are named by the keccak256 of their bytes in the same way; all are blobs.
 
+mod builtin;
+
+pub use builtin::Builtin;
+
 use crate::amount::Quantity;
+use crate::resource::{Resource, Unit};
 use alloy::primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
 /// At most this many inputs, outputs, and scratch buffers each.
 pub const MAX_BUFFERS: usize = 64;
+/// A job runs on at most this many devices of one worker.
+pub const MAX_DEVICES: u32 = 16;
 
 /// A job, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,17 +66,79 @@ pub enum Program {
         /// What counts its fuel, such as `wasmtime-48`: another runtime may count differently.
         toolchain: String,
     },
-    /// CUDA C++ source and the launches to make of it. The client's host code never runs.
+    /// CUDA source and the launches to make of it. The client's host code never runs.
+    ///
+    /// With several devices each runs all stages, with copies of the inputs and scratch buffers of its own. Every output
+    /// is divided into as many equal parts; the device of rank r is handed part r, and learns r by [`Argument::Rank`].
     Cuda {
         /// The source text.
         source: Blob,
+        /// What it is written in; CUDA C++ where nothing is said.
+        #[serde(default, skip_serializing_if = "Language::is_default")]
+        language: Language,
         /// The compiler, such as `nvrtc-13.0`; workers with another one refuse the job. Empty for any.
         toolchain: String,
+        /// How many devices of one worker run it.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        devices: u32,
         /// Device buffers that start as zeros and are thrown away: their lengths in bytes.
         scratch: Vec<Quantity>,
         /// Run in order.
         stages: Vec<Stage>,
     },
+    /// A kernel that ships with the worker, billed by its work.
+    Builtin {
+        /// Which, and what on.
+        call: Builtin,
+        /// keccak256 of the machine code that must run; a worker with other code refuses the job. `None` for any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cubin: Option<B256>,
+    },
+    /// A container image, run without network: inputs are the files `/capa/inputs/<index>`, outputs those of
+    /// `/capa/outputs/<index>`. Nobody can check its result by running it again.
+    Oci {
+        /// Digest of the image's manifest, such as `sha256:…`; a worker runs only those that its operator allows.
+        image: String,
+        /// What runs in it with its arguments; the image's own where this is empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        command: Vec<String>,
+        /// How many GPUs it is handed.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        devices: u32,
+    },
+}
+
+/// What the source of a CUDA job is written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Language {
+    /// CUDA C++, compiled by NVRTC.
+    #[default]
+    Cuda,
+    /// PTX assembly.
+    Ptx,
+}
+
+impl Language {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Launches that are repeated as a group, such as the two half-steps of a simulation.
@@ -78,6 +147,9 @@ pub enum Program {
 pub struct Stage {
     /// How often, at least once.
     pub repeat: u32,
+    /// Whether the launches are recorded as one CUDA graph, which is then launched `repeat` times.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub graph: bool,
     /// Run in order, each after the one before.
     pub launches: Vec<Launch>,
 }
@@ -108,6 +180,8 @@ pub enum Argument {
     Output(u32),
     /// Device pointer to the scratch buffer of that index.
     Scratch(u32),
+    /// Which of the job's devices makes the launch, counted from 0, as a 32-bit unsigned integer.
+    Rank,
     /// A 32-bit unsigned integer.
     U32(u32),
     /// A 64-bit unsigned integer.
@@ -184,9 +258,9 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// Every blob that a worker must fetch before it can start: the program first, then the inputs.
+    /// Every blob that a worker must fetch before it can start: the program first, if it is one, then the inputs.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
-        std::iter::once(*self.program.code()).chain(self.inputs.iter().copied())
+        self.program.code().copied().into_iter().chain(self.inputs.iter().copied())
     }
 
     /// Checks the rules of the format.
@@ -204,52 +278,126 @@ impl Envelope {
         if self.limits.wall_ms == Quantity::ZERO || self.limits.memory == Quantity::ZERO {
             return invalid("limits.wallMs and limits.memory must be above zero".into());
         }
-        self.program.validate(self.inputs.len(), self.outputs.len())
+        self.program.validate(&self.inputs, &self.outputs)
     }
 }
 
 impl Program {
-    /// The blob that holds the code.
-    pub const fn code(&self) -> &Blob {
+    /// The blob that holds the code, where the client brings it.
+    pub const fn code(&self) -> Option<&Blob> {
         match self {
-            Self::Wasm { module, .. } => module,
-            Self::Cuda { source, .. } => source,
+            Self::Wasm { module, .. } => Some(module),
+            Self::Cuda { source, .. } => Some(source),
+            Self::Builtin { .. } | Self::Oci { .. } => None,
         }
     }
 
-    /// `wasm` or `cuda`.
+    /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Wasm { .. } => Kind::Wasm,
             Self::Cuda { .. } => Kind::Cuda,
+            Self::Builtin { .. } => Kind::Builtin,
+            Self::Oci { .. } => Kind::Oci,
         }
     }
 
-    fn validate(&self, inputs: usize, outputs: usize) -> Result<(), EnvelopeError> {
-        let Self::Cuda { scratch, stages, .. } = self else { return Ok(()) };
-        let invalid = |text: String| Err(EnvelopeError::Invalid(text));
-        if stages.is_empty() || stages.iter().any(|s| s.repeat == 0 || s.launches.is_empty()) {
-            return invalid("a cuda job needs stages, each with launches and a repeat of at least 1".into());
+    /// The unit that it is billed in: what it mainly uses, as no other resource measures that.
+    pub const fn unit(&self) -> Unit {
+        match self {
+            Self::Wasm { .. } => Unit::CpuMs,
+            Self::Cuda { .. } => Unit::GpuMs,
+            Self::Builtin { call, .. } => call.unit(),
+            Self::Oci { .. } => Unit::LeaseS,
         }
-        if scratch.len() > MAX_BUFFERS {
-            return invalid(format!("at most {MAX_BUFFERS} scratch buffers"));
-        }
-        for launch in stages.iter().flat_map(|stage| &stage.launches) {
-            if launch.grid.contains(&0) || launch.block.contains(&0) {
-                return invalid(format!("kernel {} has an empty grid or block", launch.kernel));
-            }
-            let known = launch.arguments.iter().all(|argument| match argument {
-                Argument::Input(i) => (*i as usize) < inputs,
-                Argument::Output(i) => (*i as usize) < outputs,
-                Argument::Scratch(i) => (*i as usize) < scratch.len(),
-                Argument::U32(_) | Argument::U64(_) | Argument::F32Bits(_) | Argument::F64Bits(_) => true,
-            });
-            if !known {
-                return invalid(format!("kernel {} names a buffer that is not declared", launch.kernel));
-            }
-        }
-        Ok(())
     }
+
+    /// How many GPUs of one worker it needs.
+    pub const fn devices(&self) -> u32 {
+        match self {
+            Self::Wasm { .. } => 0,
+            Self::Builtin { .. } => 1,
+            Self::Cuda { devices, .. } | Self::Oci { devices, .. } => *devices,
+        }
+    }
+
+    /// Refuses a resource that does not measure what the program mainly uses: it would run for nothing.
+    pub fn check_resource(&self, resource: &Resource) -> Result<(), String> {
+        let (kind, unit) = (self.kind(), self.unit());
+        if resource.unit != unit {
+            return Err(format!(
+                "a {kind} job is billed in {unit}, but {} is metered in {}: order a resource in {unit}",
+                resource.name, resource.unit
+            ));
+        }
+        match self {
+            Self::Builtin { call, .. } if resource.name != call.class() => {
+                Err(format!("this builtin is bought as {}, not as {}", call.class(), resource.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate(&self, inputs: &[Blob], outputs: &[OutputBuffer]) -> Result<(), EnvelopeError> {
+        match self {
+            Self::Wasm { .. } => Ok(()),
+            Self::Cuda { devices, scratch, stages, .. } => validate_cuda(*devices, scratch, stages, inputs, outputs),
+            Self::Builtin { call, .. } => call.validate(inputs, outputs).map_err(EnvelopeError::Invalid),
+            Self::Oci { image, command, devices } => validate_oci(image, command, *devices),
+        }
+    }
+}
+
+fn validate_cuda(
+    devices: u32,
+    scratch: &[Quantity],
+    stages: &[Stage],
+    inputs: &[Blob],
+    outputs: &[OutputBuffer],
+) -> Result<(), EnvelopeError> {
+    let invalid = |text: String| Err(EnvelopeError::Invalid(text));
+    if devices == 0 || devices > MAX_DEVICES {
+        return invalid(format!("a cuda job needs 1 to {MAX_DEVICES} devices"));
+    }
+    if outputs.iter().any(|output| !output.length.get().is_multiple_of(u64::from(devices))) {
+        return invalid(format!("the length of every output must be a multiple of the {devices} devices"));
+    }
+    if stages.is_empty() || stages.iter().any(|s| s.repeat == 0 || s.launches.is_empty()) {
+        return invalid("a cuda job needs stages, each with launches and a repeat of at least 1".into());
+    }
+    if scratch.len() > MAX_BUFFERS {
+        return invalid(format!("at most {MAX_BUFFERS} scratch buffers"));
+    }
+    for launch in stages.iter().flat_map(|stage| &stage.launches) {
+        if launch.grid.contains(&0) || launch.block.contains(&0) {
+            return invalid(format!("kernel {} has an empty grid or block", launch.kernel));
+        }
+        let known = launch.arguments.iter().all(|argument| match argument {
+            Argument::Input(i) => (*i as usize) < inputs.len(),
+            Argument::Output(i) => (*i as usize) < outputs.len(),
+            Argument::Scratch(i) => (*i as usize) < scratch.len(),
+            Argument::Rank | Argument::U32(_) | Argument::U64(_) | Argument::F32Bits(_) | Argument::F64Bits(_) => true,
+        });
+        if !known {
+            return invalid(format!("kernel {} names a buffer that is not declared", launch.kernel));
+        }
+    }
+    Ok(())
+}
+
+fn validate_oci(image: &str, command: &[String], devices: u32) -> Result<(), EnvelopeError> {
+    let invalid = |text: String| Err(EnvelopeError::Invalid(text));
+    let digest = image.strip_prefix("sha256:").unwrap_or_default();
+    if digest.len() != 64 || !digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return invalid("the image must be a digest: sha256: and 64 lower-case hexadecimal digits".into());
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return invalid("the command contains a zero byte".into());
+    }
+    if devices > MAX_DEVICES {
+        return invalid(format!("an oci job has at most {MAX_DEVICES} devices"));
+    }
+    Ok(())
 }
 
 /// Kinds of programs; a worker says which it runs.
@@ -258,16 +406,29 @@ impl Program {
 pub enum Kind {
     /// WebAssembly on a CPU.
     Wasm,
-    /// CUDA C++ on a GPU.
+    /// CUDA source on a GPU.
     Cuda,
+    /// A kernel that ships with the worker, on a GPU.
+    Builtin,
+    /// A container image.
+    Oci,
+}
+
+impl Kind {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm",
+            Self::Cuda => "cuda",
+            Self::Builtin => "builtin",
+            Self::Oci => "oci",
+        }
+    }
 }
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Wasm => "wasm",
-            Self::Cuda => "cuda",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -287,10 +448,13 @@ mod tests {
             version: 1,
             program: Program::Cuda {
                 source: blob,
+                language: Language::Cuda,
                 toolchain: String::new(),
+                devices: 1,
                 scratch: vec![Quantity(64)],
                 stages: vec![Stage {
                     repeat: 3,
+                    graph: false,
                     launches: vec![Launch {
                         kernel: "step".into(),
                         grid: [1, 1, 1],
@@ -321,6 +485,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_runs_for_nothing() {
+        let class = |name: &str, unit| Resource {
+            id: crate::resource::ResourceId(1),
+            name: name.into(),
+            unit,
+            scale: Quantity(1),
+        };
+        let cuda = envelope().program;
+        assert_eq!(cuda.check_resource(&class("gpu.h200", Unit::GpuMs)), Ok(()));
+        assert!(cuda.check_resource(&class("cpu.x86-64", Unit::CpuMs)).unwrap_err().contains("billed in GPU-ms"));
+        let call = Builtin::Hashsearch { start: Quantity(0), count: Quantity(1) };
+        let builtin = Program::Builtin { call, cubin: None };
+        assert_eq!(builtin.check_resource(&class("hashsearch.keccak256", Unit::Hash)), Ok(()));
+        let other = builtin.check_resource(&class("hashsearch.md5", Unit::Hash)).unwrap_err();
+        assert!(other.contains("bought as hashsearch.keccak256"), "{other}");
+    }
+
+    #[test]
     fn broken_rules_are_named() {
         let mut broken: Vec<(Envelope, &str)> = Vec::new();
         let mut e = envelope();
@@ -337,6 +519,14 @@ mod tests {
             stages[0].launches[0].block[1] = 0;
         }
         broken.push((e, "empty grid or block"));
+        let mut e = envelope();
+        if let Program::Cuda { devices, .. } = &mut e.program {
+            *devices = 3;
+        }
+        broken.push((e, "multiple of the 3 devices"));
+        let mut e = envelope();
+        e.program = Program::Oci { image: "alpine:3".into(), command: vec![], devices: 0 };
+        broken.push((e, "must be a digest"));
         for (envelope, word) in broken {
             let error = envelope.validate().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

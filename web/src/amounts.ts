@@ -22,6 +22,11 @@ export function humanUnit(unit: string): string {
     "vCPU-ms": "vCPU-hour",
     "MiB-s": "GiB-hour",
     byte: "GiB",
+    FLOP: "PFLOP",
+    path: "Gpath",
+    hash: "Ghash",
+    key: "Gkey",
+    "lease-s": "lease-hour",
   };
   return names[unit] ?? unit;
 }

@@ -3,10 +3,10 @@
 //! Every receipt is in the ledger before anybody hears of it. What a program has used is billed even where it fails;
 //! what fails on the worker's side is not.
 
-use crate::execute::{Delivered, ExecuteError, Executor, JobInput};
+use crate::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
 use crate::ledger::{Assignment, LedgerError};
 use crate::meter::Meter;
-use crate::node::{Node, Stop, check_billable, now};
+use crate::node::{Node, Stop, now};
 use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
@@ -106,11 +106,11 @@ impl Node {
         };
         let kind = envelope.program.kind();
         self.ledger.set_kind(assignment.job(), kind).await?;
-        check_billable(kind, &resource)?;
+        envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         let executor = self
             .executor(kind)
             .ok_or_else(|| Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs")))?;
-        let input = JobInput { envelope, blobs, unit: meter.unit(), max_units: meter.max_units() };
+        let input = JobInput { envelope, blobs, rank: 0, unit: meter.unit(), max_units: meter.max_units() };
         let delivered = self.execute(outlet, assignment, executor, input, meter, stop).await?;
         self.deliver(outlet, meter, delivered, stop).await
     }
@@ -151,7 +151,7 @@ impl Node {
     ) -> Result<Delivered, Failure> {
         let (sender, progress) = watch::channel(Usage::default());
         let (executor, token) = (executor.clone(), stop.token().clone());
-        let mut run = tokio::task::spawn_blocking(move || executor.execute(input, sender, token));
+        let mut run = tokio::task::spawn_blocking(move || run_here(&*executor, input, sender, token));
         let mut ticks = tokio::time::interval(outlet.interval());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;

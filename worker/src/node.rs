@@ -9,10 +9,10 @@ use alloy::primitives::Address;
 use protocol::amount::{Price, Quantity, Timestamp};
 use protocol::job::Kind;
 use protocol::order::{JobId, Offer};
-use protocol::resource::{Resource, ResourceId, Unit};
+use protocol::resource::{Resource, ResourceId};
 use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::ChannelId;
-use protocol::wire::{Capabilities, Code, Refusal};
+use protocol::wire::{Capabilities, Code, Isolation, Refusal};
 use service::health::Health;
 use service::shutdown::Shutdown;
 use std::collections::HashMap;
@@ -109,6 +109,8 @@ impl Node {
             memory: Quantity(self.executors.iter().map(|executor| executor.memory()).max().unwrap_or_default()),
             toolchains: self.executors.iter().map(|executor| executor.toolchain()).collect(),
             device: self.executors.iter().find_map(|executor| executor.device()),
+            devices: u32::from(self.executors.iter().any(|executor| executor.device().is_some())),
+            isolation: Isolation::default(),
         }
     }
 
@@ -186,20 +188,6 @@ impl Node {
     }
 }
 
-/// Refuses programs that would run for nothing: each kind is billed by what it mainly uses, and no other resource
-/// measures that.
-pub(crate) fn check_billable(kind: Kind, resource: &Resource) -> Result<(), Refusal> {
-    let billed = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    if resource.unit == billed {
-        return Ok(());
-    }
-    let text = format!("{kind} jobs are billed in {billed}, but {} is metered in {}", resource.name, resource.unit);
-    Err(Refusal::new(Code::Unsupported, text))
-}
-
 /// The time by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     // A clock before 1970 reads as zero, which every check of an expiry or an order of times then shows.
@@ -214,16 +202,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_runs_for_nothing() {
-        let cpu = crate::fixture::resource();
-        let gpu = Resource { unit: Unit::GpuMs, name: "gpu.h200".into(), ..cpu.clone() };
-        assert!(check_billable(Kind::Wasm, &cpu).is_ok() && check_billable(Kind::Cuda, &gpu).is_ok());
-        for (kind, resource) in [(Kind::Wasm, &gpu), (Kind::Cuda, &cpu)] {
-            assert_eq!(check_billable(kind, resource).unwrap_err().code, Code::Unsupported);
-        }
-    }
 
     #[test]
     fn the_first_reason_stays() {

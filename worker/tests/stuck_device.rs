@@ -5,12 +5,12 @@
 use alloy::primitives::keccak256;
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Argument, Blob, Envelope, Launch, Limits, OutputBuffer, Program, Stage, Verify};
+use protocol::job::{Argument, Blob, Envelope, Language, Launch, Limits, OutputBuffer, Program, Stage, Verify};
 use protocol::resource::{Unit, Usage};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{CudaConfig, CudaExecutor, Delivered, ExecuteError, Executor, JobInput};
+use worker::execute::{CudaConfig, CudaExecutor, Delivered, ExecuteError, JobInput, run_here};
 
 const SOURCE: &[u8] = include_bytes!("../../testkit/emulated-cuda/kernels/faults.cu");
 
@@ -26,18 +26,25 @@ fn take(executor: &CudaExecutor, milliseconds: u32, wall_ms: u64) -> Result<Deli
         version: 1,
         program: Program::Cuda {
             source: Blob { hash: keccak256(SOURCE), length: Quantity(SOURCE.len() as u64) },
+            language: Language::Cuda,
             toolchain: String::new(),
+            devices: 1,
             scratch: vec![],
-            stages: vec![Stage { repeat: 1, launches: vec![launch] }],
+            stages: vec![Stage { repeat: 1, graph: false, launches: vec![launch] }],
         },
         inputs: vec![],
         outputs: vec![OutputBuffer { length: Quantity(4) }],
         limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(wall_ms) },
         verify: Verify::SameDevice,
     };
-    let job =
-        JobInput { envelope, blobs: vec![Bytes::from_static(SOURCE)], unit: Unit::GpuMs, max_units: Quantity(100_000) };
-    executor.execute(job, watch::channel(Usage::default()).0, CancellationToken::new())
+    let job = JobInput {
+        envelope,
+        blobs: vec![Bytes::from_static(SOURCE)],
+        rank: 0,
+        unit: Unit::GpuMs,
+        max_units: Quantity(100_000),
+    };
+    run_here(executor, job, watch::channel(Usage::default()).0, CancellationToken::new())
 }
 
 #[test]

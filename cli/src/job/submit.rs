@@ -9,9 +9,9 @@ use client::keeper::Keeper;
 use client::manifest::{Prepared, prepare};
 use client::session::{Session, Terms};
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::Kind;
+use protocol::job::{Kind, Program};
 use protocol::order::JobId;
-use protocol::resource::{Resource, Unit};
+use protocol::resource::Resource;
 use protocol::wire::OrderTaken;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -70,7 +70,7 @@ fn print(context: &Context, id: JobId, taken: &OrderTaken) -> Result<(), CliErro
 
 async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Resource, Terms), CliError> {
     let resources = keeper.info().await?.resources;
-    let resource = choose(&resources, submit.resource.as_deref(), job.envelope.program.kind())?.clone();
+    let resource = choose(&resources, submit.resource.as_deref(), &job.envelope.program)?.clone();
     let ask = best_ask(keeper, &resource).await?;
     let max_price = match (submit.max_price, &ask) {
         (Some(price), _) => price,
@@ -93,13 +93,15 @@ async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Reso
     Ok((resource, terms))
 }
 
-/// Units that the job's own time limit leaves room for, on a worker up to four times as fast as the standard one. An
+/// Units that the job's own work comes to, or its time limit leaves room for, on a worker up to four times as fast as the standard one. An
 /// order for more would only tie up a provider's capacity.
 fn enough(job: &Prepared) -> Quantity {
     let wall = job.envelope.limits.wall_ms.get();
-    Quantity(match job.envelope.program.kind() {
-        Kind::Cuda => wall,
-        Kind::Wasm => wall.saturating_mul(4),
+    Quantity(match &job.envelope.program {
+        Program::Cuda { devices, .. } => wall.saturating_mul(u64::from(*devices)),
+        Program::Wasm { .. } => wall.saturating_mul(4),
+        Program::Builtin { call, .. } => call.work(),
+        Program::Oci { .. } => wall.div_ceil(1000),
     })
 }
 
@@ -109,18 +111,14 @@ fn above(price: Price) -> Price {
 }
 
 /// The resource that was named, or the first that bills what the kind uses.
-fn choose<'a>(resources: &'a [Resource], name: Option<&str>, kind: Kind) -> Result<&'a Resource, CliError> {
+fn choose<'a>(resources: &'a [Resource], name: Option<&str>, program: &Program) -> Result<&'a Resource, CliError> {
     if let Some(name) = name {
         return find(resources, name);
     }
-    let unit = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    resources
-        .iter()
-        .find(|resource| resource.unit == unit)
-        .ok_or_else(|| CliError::NotFound(format!("this keeper trades nothing metered in {unit}: use another one")))
+    resources.iter().find(|resource| program.check_resource(resource).is_ok()).ok_or_else(|| {
+        let (kind, unit) = (program.kind(), program.unit());
+        CliError::NotFound(format!("this keeper trades nothing metered in {unit} that pays for such a {kind} job"))
+    })
 }
 
 /// What a finished job is printed as.
@@ -149,7 +147,24 @@ pub(super) fn document(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::resource::ResourceId;
+    use alloy::primitives::B256;
+    use protocol::job::Blob;
+    use protocol::resource::{ResourceId, Unit};
+
+    fn program(kind: Kind) -> Program {
+        let blob = Blob { hash: B256::ZERO, length: Quantity(1) };
+        match kind {
+            Kind::Cuda => Program::Cuda {
+                source: blob,
+                language: Default::default(),
+                toolchain: String::new(),
+                devices: 1,
+                scratch: vec![],
+                stages: vec![],
+            },
+            _ => Program::Wasm { module: blob, toolchain: String::new() },
+        }
+    }
 
     fn resources() -> Vec<Resource> {
         let resource =
@@ -160,13 +175,13 @@ mod tests {
     #[test]
     fn a_kind_chooses_its_resource() {
         let resources = resources();
-        assert_eq!(choose(&resources, None, Kind::Wasm).unwrap().name, "cpu.x86-64");
-        assert_eq!(choose(&resources, None, Kind::Cuda).unwrap().name, "gpu.h200");
-        assert_eq!(choose(&resources, Some("2"), Kind::Cuda).unwrap().name, "cpu.x86-64");
-        let error = choose(&resources, Some("tpu"), Kind::Cuda).unwrap_err();
+        assert_eq!(choose(&resources, None, &program(Kind::Wasm)).unwrap().name, "cpu.x86-64");
+        assert_eq!(choose(&resources, None, &program(Kind::Cuda)).unwrap().name, "gpu.h200");
+        assert_eq!(choose(&resources, Some("2"), &program(Kind::Cuda)).unwrap().name, "cpu.x86-64");
+        let error = choose(&resources, Some("tpu"), &program(Kind::Cuda)).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("gpu.h200, cpu.x86-64"), "{error}");
-        assert_eq!(choose(&resources[..1], None, Kind::Wasm).unwrap_err().exit_code(), 3);
+        assert_eq!(choose(&resources[..1], None, &program(Kind::Wasm)).unwrap_err().exit_code(), 3);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Desk {
             return Err(Refusal::new(Code::Unsupported, detail).into());
         }
         let resource = intake::resource(&books.resources, order.resource)?;
-        intake::kind(envelope.program.kind(), resource)?;
+        envelope.program.check_resource(resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         let tab = books.tabs.get(&channel).ok_or_else(ledger::channel_closing)?;
         if tab.jobs.len() >= self.terms.config.market.open_jobs_per_channel {
             let detail = "the channel has as many open jobs as this keeper allows: wait until some have ended";
@@ -109,6 +109,7 @@ impl Desk {
             signer,
             kind: envelope.program.kind(),
             memory: envelope.limits.memory,
+            devices: envelope.program.devices(),
             cap,
             state: JobState::Queued,
             matched: None,

@@ -15,7 +15,7 @@ use protocol::signature::SigningKey;
 use protocol::tree::Node;
 use protocol::voucher::{Payment, SignedVoucher};
 use protocol::wire::{
-    BatchState, BatchView, Capabilities, ChannelView, Code, FromClient, FromWorker, Info, JobState, JobView,
+    BatchState, BatchView, Capabilities, ChannelView, Code, FromClient, FromWorker, Info, Isolation, JobState, JobView,
     OrderTaken, ProofView, ToClient, ToWorker, login_digest,
 };
 use serde::Serialize;
@@ -128,6 +128,8 @@ async fn worker(keeper: &Running, world: &World, jobs: Vec<JobId>) -> Peer {
         memory: Quantity(1 << 30),
         toolchains: vec!["wasmtime-48".into()],
         device: None,
+        devices: 0,
+        isolation: Isolation::default(),
     };
     let signature = world.worker.sign(login_digest(world.keeper.address(), nonce));
     peer.send(&FromWorker::Hello { provider: world.provider.address(), capabilities, jobs, signature }).await;

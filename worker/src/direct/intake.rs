@@ -2,7 +2,7 @@
 
 use super::{Direct, DirectError, is_expired};
 use crate::ledger::{Assignment, JobRow, JobStage};
-use crate::node::{check_billable, now};
+use crate::node::now;
 use protocol::amount::{Amount, Overflow, Quantity};
 use protocol::job::{Envelope, Kind, MAX_ENVELOPE_BYTES};
 use protocol::order::SignedOrder;
@@ -82,7 +82,7 @@ impl Direct {
             Envelope::from_bytes(&bytes, spec).map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
         let kind = envelope.program.kind();
         let resource = self.node.check_match(assignment)?;
-        check_billable(kind, &resource)?;
+        envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         if self.node.executor(kind).is_none() {
             return Err(Refusal::new(Code::Unsupported, format!("{kind} jobs are not run here")).into());
         }

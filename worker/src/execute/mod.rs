@@ -14,6 +14,7 @@ use protocol::amount::Quantity;
 use protocol::job::{Blob, Envelope, Kind};
 use protocol::resource::{Unit, Usage};
 use serde::{Deserialize, Serialize};
+use std::ops::DerefMut;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -82,15 +83,30 @@ impl Default for CudaConfig {
 pub struct JobInput {
     /// What to run, validated.
     pub envelope: Envelope,
-    /// The bytes of [`Envelope::blobs`], in that order: the program, then the inputs.
+    /// The bytes of [`Envelope::blobs`], in that order: the program, if it is a blob, then the inputs.
     pub blobs: Vec<Bytes>,
+    /// Which of the job's devices this is, counted from 0.
+    pub rank: u32,
     /// The unit that the job is billed in.
     pub unit: Unit,
     /// The job is stopped before it uses more of that unit.
     pub max_units: Quantity,
 }
 
-/// A job that ran to its end.
+/// Zeroed memory for one output: what the envelope declares, divided by the job's devices.
+pub type Region = Box<dyn DerefMut<Target = [u8]> + Send>;
+
+/// A job that ran to its end; its outputs lie in their regions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Produced {
+    /// All that it used.
+    pub usage: Usage,
+    /// How much of each region was written, from its start.
+    pub lengths: Vec<u64>,
+}
+
+/// What a job delivers.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// All that it used.
@@ -163,9 +179,24 @@ pub trait Executor: Send + Sync {
     fn execute(
         &self,
         job: JobInput,
+        outputs: &mut [Region],
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
-    ) -> Result<Delivered, ExecuteError>;
+    ) -> Result<Produced, ExecuteError>;
+}
+
+/// Runs a job in this process, with memory of its own for the outputs.
+pub fn run_here(
+    executor: &dyn Executor,
+    job: JobInput,
+    progress: watch::Sender<Usage>,
+    cancel: CancellationToken,
+) -> Result<Delivered, ExecuteError> {
+    let mut regions: Vec<Region> = job.output_lengths().map(|length| Box::new(vec![0u8; length]) as Region).collect();
+    let produced = executor.execute(job, &mut regions, progress, cancel)?;
+    let taken = regions.iter().zip(&produced.lengths);
+    let outputs = taken.map(|(region, length)| Bytes::copy_from_slice(&region[..*length as usize])).collect();
+    Ok(Delivered { usage: produced.usage, outputs })
 }
 
 /// The executors that this machine has: WebAssembly always, CUDA where a device, its driver and NVRTC are found.
@@ -182,6 +213,13 @@ pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, Execu
 }
 
 impl JobInput {
+    /// How much memory each output needs on one of the job's devices.
+    pub fn output_lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        let parts = u64::from(self.envelope.program.devices().max(1));
+        // The sum of all lengths was held against the operator's bound, far below the address space.
+        self.envelope.outputs.iter().map(move |output| (output.length.get() / parts) as usize)
+    }
+
     /// The program's bytes, after checking that the blobs are those of the envelope.
     fn program(&self) -> Result<&Bytes, ExecuteError> {
         let declared: Vec<Blob> = self.envelope.blobs().collect();
@@ -190,12 +228,13 @@ impl JobInput {
         if !same {
             return Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into()));
         }
-        Ok(&self.blobs[0])
+        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
     }
 
     /// The inputs' bytes.
     fn inputs(&self) -> &[Bytes] {
-        self.blobs.get(1..).unwrap_or_default()
+        let code = usize::from(self.envelope.program.code().is_some());
+        self.blobs.get(code..).unwrap_or_default()
     }
 
     /// Refuses a job that asks for another compiler or fuel counter.

@@ -3,13 +3,13 @@
 use crate::sample::{SAMPLES, blob, load, result_of, run};
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Argument, Envelope, Kind, Launch, Limits, OutputBuffer, Program, Stage, Verify};
+use protocol::job::{Argument, Envelope, Kind, Language, Launch, Limits, OutputBuffer, Program, Stage, Verify};
 use protocol::resource::{Unit, Usage};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{CudaConfig, CudaExecutor, ExecuteError, Executor, JobInput};
+use worker::execute::{CudaConfig, CudaExecutor, ExecuteError, Executor, JobInput, run_here};
 
 fn config() -> CudaConfig {
     CudaConfig { libraries: emulated_cuda::libraries().unwrap(), allow_emulated: true, ..CudaConfig::default() }
@@ -29,9 +29,11 @@ fn source_job(source: &[u8], kernel: &str, repeat: u32, arguments: Vec<Argument>
         version: 1,
         program: Program::Cuda {
             source: blob(source),
+            language: Language::Cuda,
             toolchain: "nvrtc-13.0".into(),
+            devices: 1,
             scratch: vec![Quantity(16)],
-            stages: vec![Stage { repeat, launches: vec![launch] }],
+            stages: vec![Stage { repeat, graph: false, launches: vec![launch] }],
         },
         inputs: vec![],
         outputs: vec![OutputBuffer { length: Quantity(8) }],
@@ -39,7 +41,13 @@ fn source_job(source: &[u8], kernel: &str, repeat: u32, arguments: Vec<Argument>
         verify: Verify::SameDevice,
     };
     envelope.validate().unwrap();
-    JobInput { envelope, blobs: vec![Bytes::copy_from_slice(source)], unit: Unit::GpuMs, max_units: Quantity(10_000) }
+    JobInput {
+        envelope,
+        blobs: vec![Bytes::copy_from_slice(source)],
+        rank: 0,
+        unit: Unit::GpuMs,
+        max_units: Quantity(10_000),
+    }
 }
 
 fn busy(repeat: u32, turns: u32) -> JobInput {
@@ -49,7 +57,7 @@ fn busy(repeat: u32, turns: u32) -> JobInput {
 fn launch_of(job: &mut JobInput) -> &mut Launch {
     match &mut job.envelope.program {
         Program::Cuda { stages, .. } => &mut stages[0].launches[0],
-        Program::Wasm { .. } => unreachable!("these are cuda jobs"),
+        _ => unreachable!("these are cuda jobs"),
     }
 }
 
@@ -184,7 +192,7 @@ fn cancelling_ends_a_job_with_what_it_used() {
     };
     let mut job = busy(1_000_000, 1_000_000);
     job.max_units = Quantity(u64::MAX);
-    let ended = EXECUTOR.execute(job, sender, cancel);
+    let ended = run_here(&*EXECUTOR, job, sender, cancel);
     canceller.join().unwrap();
     assert!(matches!(ended, Err(ExecuteError::Cancelled { usage }) if usage.gpu_ms > Quantity::ZERO), "{ended:?}");
 }

@@ -3,13 +3,13 @@
 use alloy::primitives::{B256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind, Limits, OutputBuffer, Program, Stage, Verify, result_hash};
+use protocol::job::{Blob, Envelope, Kind, Language, Limits, OutputBuffer, Program, Stage, Verify, result_hash};
 use protocol::resource::{Unit, Usage};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{Delivered, ExecuteError, Executor, JobInput};
+use worker::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
 
 pub(crate) const SAMPLES: [&str; 4] = ["asian-option", "heat-equation", "n-body", "sha256"];
 
@@ -67,9 +67,11 @@ pub(crate) fn load(name: &str, kind: Kind) -> (JobInput, B256) {
         Kind::Cuda => {
             let code = read(&manifest.cuda.source);
             let (toolchain, scratch, stages) = (manifest.cuda.toolchain, manifest.cuda.scratch, manifest.cuda.stages);
-            let program = Program::Cuda { source: blob(&code), toolchain, scratch, stages };
+            let program =
+                Program::Cuda { source: blob(&code), language: Language::Cuda, toolchain, devices: 1, scratch, stages };
             (code, program, manifest.cuda.expected, Unit::GpuMs)
         }
+        Kind::Builtin | Kind::Oci => unreachable!("the samples bring their own code"),
     };
     let envelope = Envelope {
         version: 1,
@@ -81,12 +83,12 @@ pub(crate) fn load(name: &str, kind: Kind) -> (JobInput, B256) {
     };
     envelope.validate().unwrap();
     let blobs = std::iter::once(code).chain(inputs).collect();
-    (JobInput { envelope, blobs, unit, max_units: Quantity(100_000) }, expected)
+    (JobInput { envelope, blobs, rank: 0, unit, max_units: Quantity(100_000) }, expected)
 }
 
 /// Runs a job with nobody listening.
 pub(crate) fn run(executor: &dyn Executor, job: JobInput) -> Result<Delivered, ExecuteError> {
-    executor.execute(job, watch::channel(Usage::default()).0, CancellationToken::new())
+    run_here(executor, job, watch::channel(Usage::default()).0, CancellationToken::new())
 }
 
 pub(crate) fn result_of(outputs: &[Bytes]) -> B256 {

@@ -202,6 +202,7 @@ impl Keeper {
     fn take(&self, frame: FromWorker) {
         match frame {
             FromWorker::Offer { offer } => self.book().offers.push(offer),
+            FromWorker::Changed { .. } => {}
             FromWorker::Failed { job, refusal } => self.book().failed.push((job, refusal)),
             FromWorker::Receipt { receipt, .. } => {
                 let pays = {

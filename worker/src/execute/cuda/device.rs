@@ -133,13 +133,16 @@ impl<'c> Buffer<'c> {
         self.address
     }
 
-    pub(super) fn read(&self) -> Result<Vec<u8>, DriverError> {
-        let mut bytes = vec![0u8; self.length];
-        if !bytes.is_empty() {
-            // SAFETY: the bytes are exactly as long as the buffer.
-            unsafe { result::memcpy_dtoh_sync(&mut bytes, self.address) }?;
+    /// Copies the buffer into memory of the same length.
+    pub(super) fn read(&self, to: &mut [u8]) -> Result<(), DriverError> {
+        if to.len() != self.length {
+            return Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE));
         }
-        Ok(bytes)
+        if to.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the memory is exactly as long as the buffer, as was just checked.
+        unsafe { result::memcpy_dtoh_sync(to, self.address) }
     }
 
     fn clear(&self) -> Result<(), DriverError> {

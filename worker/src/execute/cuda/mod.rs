@@ -16,7 +16,7 @@ mod libraries;
 mod prepare;
 mod run;
 
-use super::{CudaConfig, Delivered, ExecuteError, Executor, JobInput};
+use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use cudarc::driver::sys;
 use device::{Context, Facts};
 use protocol::job::{Kind, Program};
@@ -94,9 +94,10 @@ impl Executor for CudaExecutor {
     fn execute(
         &self,
         job: JobInput,
+        outputs: &mut [Region],
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
-    ) -> Result<Delivered, ExecuteError> {
+    ) -> Result<Produced, ExecuteError> {
         let Program::Cuda { toolchain, .. } = &job.envelope.program else {
             return Err(ExecuteError::Unsupported("it is not a cuda job".into()));
         };
@@ -111,7 +112,7 @@ impl Executor for CudaExecutor {
         let mut meter = Meter::new(&job, memory, progress);
 
         let cubin = self.compiler.compile(job.program()?, &mut meter)?;
-        match run::run(context, &self.facts, &job, &cubin, &stop, &mut meter) {
+        match run::run(context, &self.facts, &job, &cubin, outputs, &stop, &mut meter) {
             Outcome::Ended(ended) => ended,
             Outcome::Faulted(error) => {
                 tracing::warn!(%error, "a kernel broke the CUDA context, which is made anew");

@@ -30,6 +30,7 @@ pub(super) struct Buffers<'c> {
     inputs: Vec<Buffer<'c>>,
     pub(super) outputs: Vec<Buffer<'c>>,
     scratch: Vec<Buffer<'c>>,
+    rank: u32,
 }
 
 impl<'c> Buffers<'c> {
@@ -37,9 +38,9 @@ impl<'c> Buffers<'c> {
     pub(super) fn new(context: &'c Context, job: &JobInput) -> Result<Self, Refusal> {
         let scratch: &[Quantity] = match &job.envelope.program {
             Program::Cuda { scratch, .. } => scratch,
-            Program::Wasm { .. } => &[],
+            Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => &[],
         };
-        let outputs: Vec<Quantity> = job.envelope.outputs.iter().map(|output| output.length).collect();
+        let outputs: Vec<Quantity> = job.output_lengths().map(|length| Quantity(length as u64)).collect();
         let lengths = job.envelope.inputs.iter().map(|input| input.length);
         let sum = lengths.chain(outputs.iter().copied()).chain(scratch.iter().copied());
         let sum = sum.fold(0u128, |sum, length| sum + u128::from(length.get()));
@@ -53,6 +54,7 @@ impl<'c> Buffers<'c> {
             inputs: job.inputs().iter().map(|bytes| Buffer::holding(context, bytes)).collect::<Result<_, _>>()?,
             outputs: outputs.iter().map(zeroed).collect::<Result<_, _>>()?,
             scratch: scratch.iter().map(zeroed).collect::<Result<_, _>>()?,
+            rank: job.rank,
         })
     }
 
@@ -63,6 +65,7 @@ impl<'c> Buffers<'c> {
             Argument::Input(index) => address(&self.inputs, *index),
             Argument::Output(index) => address(&self.outputs, *index),
             Argument::Scratch(index) => address(&self.scratch, *index),
+            Argument::Rank => Some((u64::from(self.rank), 4)),
             Argument::U32(value) | Argument::F32Bits(value) => Some((u64::from(*value), 4)),
             Argument::U64(value) | Argument::F64Bits(value) => Some((value.get(), 8)),
         }

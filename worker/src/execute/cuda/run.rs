@@ -1,10 +1,9 @@
 //! Making a job's launches, group by group, and metering them.
 
-use super::super::{Delivered, ExecuteError, JobInput};
+use super::super::{ExecuteError, JobInput, Produced, Region};
 use super::device::{Context, Event, Facts, Module};
 use super::is_fault;
 use super::prepare::{Buffers, Prepared, Refusal, kernels};
-use bytes::Bytes;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys;
 use protocol::amount::Quantity;
@@ -25,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How a job ended, as far as the device is concerned.
 pub(super) enum Outcome {
     /// The device is ready for the next job.
-    Ended(Result<Delivered, ExecuteError>),
+    Ended(Result<Produced, ExecuteError>),
     /// A kernel broke the context.
     Faulted(ExecuteError),
     /// A kernel still runs, and cannot be stopped.
@@ -104,6 +103,7 @@ pub(super) fn run(
     facts: &Facts,
     job: &JobInput,
     code: &[u8],
+    outputs: &mut [Region],
     stop: &Stop,
     meter: &mut Meter,
 ) -> Outcome {
@@ -117,7 +117,7 @@ pub(super) fn run(
     };
     meter.add_input(job.inputs().iter().map(|input| input.len() as u64).sum());
     match launch_all(context, facts, job, &module, &buffers, stop, meter) {
-        Ok(()) => deliver(&buffers, meter),
+        Ok(()) => deliver(&buffers, outputs, meter),
         Err(Break::Stopped(error)) => Outcome::Ended(Err(error)),
         Err(Break::Refused(refusal)) => refused(refusal, meter),
         Err(Break::Stuck(error)) => {
@@ -204,12 +204,13 @@ fn microseconds(milliseconds: f32) -> u64 {
     (f64::from(milliseconds.max(0.0)) * 1000.0).ceil() as u64
 }
 
-fn deliver(buffers: &Buffers<'_>, meter: &Meter) -> Outcome {
-    let read: Result<Vec<Bytes>, _> = buffers.outputs.iter().map(|output| output.read().map(Bytes::from)).collect();
-    match read {
-        Ok(outputs) => {
-            let bytes_out = outputs.iter().map(|output| output.len() as u64).sum::<u64>().into();
-            Outcome::Ended(Ok(Delivered { usage: Usage { bytes_out, ..meter.usage() }, outputs }))
+fn deliver(buffers: &Buffers<'_>, outputs: &mut [Region], meter: &Meter) -> Outcome {
+    let mut read = buffers.outputs.iter().zip(outputs.iter_mut()).map(|(buffer, region)| buffer.read(region));
+    match read.try_for_each(|copied| copied) {
+        Ok(()) => {
+            let lengths: Vec<u64> = outputs.iter().map(|region| region.len() as u64).collect();
+            let bytes_out = lengths.iter().sum::<u64>().into();
+            Outcome::Ended(Ok(Produced { usage: Usage { bytes_out, ..meter.usage() }, lengths }))
         }
         Err(error) => failed(error, meter),
     }

@@ -12,8 +12,7 @@
 mod guest;
 mod meter;
 
-use super::{Delivered, ExecuteError, Executor, JobInput, WasmConfig};
-use bytes::Bytes;
+use super::{ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use guest::{Guest, Halt};
 use meter::Meter;
 use protocol::job::{Kind, Program};
@@ -107,9 +106,10 @@ impl Executor for WasmExecutor {
     fn execute(
         &self,
         job: JobInput,
+        outputs: &mut [Region],
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
-    ) -> Result<Delivered, ExecuteError> {
+    ) -> Result<Produced, ExecuteError> {
         let Program::Wasm { toolchain, .. } = &job.envelope.program else {
             return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
         };
@@ -126,7 +126,7 @@ impl Executor for WasmExecutor {
         let outcome = self.drive(&mut store, &module, &meter, &progress);
         meter.burned_all_but(store.get_fuel().map_err(node)?);
         match outcome {
-            Ok(0) => Ok(deliver(store.into_data(), &meter)),
+            Ok(0) => Ok(deliver(store.into_data(), outputs, &meter)),
             Ok(code) => {
                 Err(ExecuteError::Program { detail: format!("`run` returned {code}, not 0"), usage: meter.usage() })
             }
@@ -183,10 +183,14 @@ fn require_outputs(job: &JobInput, allowed: u64) -> Result<(), ExecuteError> {
     }
 }
 
-fn deliver(guest: Guest, meter: &Meter) -> Delivered {
-    let outputs: Vec<Bytes> = guest.into_outputs();
-    let bytes_out: u64 = outputs.iter().map(|output| output.len() as u64).sum();
-    Delivered { usage: Usage { bytes_out: bytes_out.into(), ..meter.usage() }, outputs }
+fn deliver(guest: Guest, outputs: &mut [Region], meter: &Meter) -> Produced {
+    let mut lengths = Vec::with_capacity(outputs.len());
+    for (region, written) in outputs.iter_mut().zip(guest.into_outputs()) {
+        region[..written.len()].copy_from_slice(&written);
+        lengths.push(written.len() as u64);
+    }
+    let bytes_out = lengths.iter().sum::<u64>().into();
+    Produced { usage: Usage { bytes_out, ..meter.usage() }, lengths }
 }
 
 /// What went wrong, in the words of the job's author.
