@@ -1,6 +1,6 @@
 //! A provider's node: it sells compute, meters it, and sees to it that it is paid.
 //!
-//! In the order in which a job flows:
+//! The [`command`] line reads a configuration and starts what was asked for. In the order in which a job flows:
 //! 1. [`config`] says what is sold and where trust ends; [`run`](crate::run()) opens everything and checks it.
 //! 2. `offer` signs offers; `connect` keeps the socket to the keeper, `direct` serves clients that pay without one.
 //! 3. `job` works on an assignment: blobs by hash, an executor of [`execute`], a receipt every interval from [`meter`].
@@ -9,6 +9,7 @@
 //! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, and if the keeper is wound
 //!    down recovers what it owes from the channels.
 
+pub mod command;
 pub mod config;
 mod run;
 mod status;
