@@ -92,7 +92,6 @@ struct Connection {
 impl Connection {
     /// One socket, from its opening to its end.
     async fn session(&mut self, pause: &mut Duration) -> Result<(), ConnectError> {
-        let mut changes = self.link.node.fleet.changes();
         let (mut socket, info) = timeout(HANDSHAKE, self.log_in()).await.map_err(|_| ConnectError::Silent)??;
         *pause = BACKOFF.0;
         observe::connected(info.keeper);
@@ -113,9 +112,6 @@ impl Connection {
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
-                Ok(()) = changes.changed() => {
-                    send(&mut socket, &FromWorker::Changed { capabilities: link.node.capabilities() }).await?;
-                }
                 _ = renewals.tick() => self.publish(&mut socket).await?,
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {
