@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigError};
 use crate::connect;
 use crate::direct::Direct;
-use crate::execute::{ExecuteError, executors};
+use crate::fleet::{Fleet, FleetConfig, FleetError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::link::{KeeperLink, LinkError};
 use crate::market::{Market, ReadError};
@@ -69,9 +69,9 @@ pub enum RunError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// An executor cannot be made.
+    /// There is nothing to run jobs in.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Fleet(#[from] FleetError),
     /// Transactions cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -198,6 +198,7 @@ impl Worker {
             tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
         }
         while parts.join_next().await.is_some() {}
+        node.fleet.close().await;
         node.ledger.close().await;
         ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
     }
@@ -231,8 +232,11 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     if interrupted > 0 {
         tracing::warn!(interrupted, "jobs that ran when the worker ended are reported as failed");
     }
+    let health = Health::new();
+    let fleet = Fleet::start(FleetConfig::new(&config), &config.execute, health.clone()).await?;
+    introduce(&fleet);
     Ok(Node {
-        executors: executors(&config.execute)?,
+        fleet,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         domain: book.domain(),
         key,
@@ -240,10 +244,24 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
         market,
         token,
         resources,
-        health: Health::new(),
+        health,
         shutdown: Shutdown::new(),
         running: Default::default(),
         offered: Mutex::new(offered.into_iter().map(|signed| signed.offer).collect()),
         config,
     })
+}
+
+/// Tells the operator what this node runs, and whom it will turn away.
+fn introduce(fleet: &Fleet) {
+    let inventory = fleet.inventory();
+    let (kinds, toolchains) = (&inventory.kinds, &inventory.toolchains);
+    tracing::info!(?kinds, ?toolchains, gpus = inventory.devices, isolation = ?inventory.isolation, "jobs are accepted");
+    // Nobody is the zero address, so this is what a stranger is told.
+    if let Err(reason) = fleet.admit(Address::ZERO) {
+        tracing::warn!(%reason, "only jobs of friends are run");
+        for reason in &inventory.missing {
+            tracing::warn!(%reason, "jobs are kept apart less well than they could be");
+        }
+    }
 }

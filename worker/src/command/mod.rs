@@ -13,6 +13,9 @@ pub enum Command {
     Run(File),
     /// Prints jobs, earnings and health of the worker with this configuration, as JSON.
     Status(File),
+    /// Runs jobs for the worker that started it. It is of no use to anybody else.
+    #[command(hide = true)]
+    Runner,
 }
 
 /// Where the configuration is.
@@ -37,6 +40,7 @@ impl Command {
         // needs one starts it itself.
         match self {
             Self::Run(file) => wait_for(async { Ok(crate::run(file.load()?, service::shutdown::on_signal()).await?) })?,
+            Self::Runner => return Ok(crate::runner::run()),
             Self::Status(file) => wait_for(async {
                 println!("{:#}", crate::status(&file.load()?).await?);
                 Ok(())
