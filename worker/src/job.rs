@@ -110,7 +110,8 @@ impl Node {
         let executor = self
             .executor(kind)
             .ok_or_else(|| Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs")))?;
-        let input = JobInput { envelope, blobs, rank: 0, unit: meter.unit(), max_units: meter.max_units() };
+        let input =
+            JobInput { envelope, blobs, rank: 0, devices: vec![], unit: meter.unit(), max_units: meter.max_units() };
         let delivered = self.execute(outlet, assignment, executor, input, meter, stop).await?;
         self.deliver(outlet, meter, delivered, stop).await
     }

@@ -1,5 +1,7 @@
 //! The command line of `capa-worker`: one file a verb.
 
+mod image;
+
 use crate::Config;
 use clap::{Args, Parser};
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ pub enum Command {
     Run(File),
     /// Prints jobs, earnings and health of the worker with this configuration, as JSON.
     Status(File),
+    /// Checks and unpacks the container images that jobs may run, so that no job waits for that.
+    Image(File),
 }
 
 /// Where the configuration is.
@@ -41,6 +45,7 @@ impl Command {
                 println!("{:#}", crate::status(&file.load()?).await?);
                 Ok(())
             })?,
+            Self::Image(file) => return image::unpack(&file.load()?.execute.oci),
         }
         Ok(ExitCode::SUCCESS)
     }

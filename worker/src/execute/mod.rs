@@ -4,15 +4,18 @@
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
 mod cuda;
+mod oci;
 mod wasm;
 
 pub use cuda::CudaExecutor;
+pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind};
+use protocol::job::{Blob, Envelope, Kind, Program};
 use protocol::resource::{Unit, Usage};
+use protocol::wire::Isolation;
 use serde::{Deserialize, Serialize};
 use std::ops::DerefMut;
 use std::path::PathBuf;
@@ -28,6 +31,8 @@ pub struct ExecuteConfig {
     pub wasm: WasmConfig,
     /// CUDA jobs.
     pub cuda: CudaConfig,
+    /// Container jobs.
+    pub oci: OciConfig,
 }
 
 /// Bounds of WebAssembly jobs.
@@ -87,6 +92,8 @@ pub struct JobInput {
     pub blobs: Vec<Bytes>,
     /// Which of the job's devices this is, counted from 0.
     pub rank: u32,
+    /// Numbers of the GPUs that the job holds, for a program that the supervisor itself starts.
+    pub devices: Vec<u32>,
     /// The unit that the job is billed in.
     pub unit: Unit,
     /// The job is stopped before it uses more of that unit.
@@ -172,6 +179,11 @@ pub trait Executor: Send + Sync {
     /// The largest `limits.memory` that it takes, in bytes.
     fn memory(&self) -> u64;
 
+    /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
+    fn isolation(&self) -> Option<Isolation> {
+        None
+    }
+
     /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
     ///
     /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers
@@ -209,26 +221,45 @@ pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, Execu
         }
         Err(reason) => tracing::info!(%reason, "CUDA jobs are not accepted"),
     }
+    executors.append(&mut here(config)?);
     Ok(executors)
+}
+
+/// The executors that the supervisor calls itself, because their programs have processes of their own.
+pub fn here(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
+    if !config.oci.enabled {
+        return Ok(Vec::new());
+    }
+    // Who turns container jobs on wants to know at once that they cannot run.
+    let oci = OciExecutor::find(&config.oci);
+    let oci = oci.map_err(|reason| ExecuteError::Unsupported(format!("container jobs are turned on, but {reason}")))?;
+    tracing::info!(toolchain = oci.toolchain(), images = config.oci.images.len(), "container jobs are accepted");
+    Ok(vec![Arc::new(oci)])
 }
 
 impl JobInput {
     /// How much memory each output needs on one of the job's devices.
     pub fn output_lengths(&self) -> impl Iterator<Item = usize> + '_ {
-        let parts = u64::from(self.envelope.program.devices().max(1));
+        let parts = match &self.envelope.program {
+            Program::Cuda { devices, .. } => u64::from(*devices).max(1),
+            Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => 1,
+        };
         // The sum of all lengths was held against the operator's bound, far below the address space.
         self.envelope.outputs.iter().map(move |output| (output.length.get() / parts) as usize)
     }
 
     /// The program's bytes, after checking that the blobs are those of the envelope.
     fn program(&self) -> Result<&Bytes, ExecuteError> {
+        self.check_blobs()?;
+        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+    }
+
+    /// Refuses blobs that are not those of the envelope.
+    fn check_blobs(&self) -> Result<(), ExecuteError> {
         let declared: Vec<Blob> = self.envelope.blobs().collect();
         let same = declared.len() == self.blobs.len()
             && declared.iter().zip(&self.blobs).all(|(blob, bytes)| blob.length.get() == bytes.len() as u64);
-        if !same {
-            return Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into()));
-        }
-        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+        if same { Ok(()) } else { Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into())) }
     }
 
     /// The inputs' bytes.
