@@ -184,6 +184,11 @@ pub trait Executor: Send + Sync {
         None
     }
 
+    /// Refuses a job by what its envelope declares, before memory is taken for it.
+    fn check(&self, _job: &JobInput) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
     /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
     ///
     /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers
@@ -204,6 +209,7 @@ pub fn run_here(
     progress: watch::Sender<Usage>,
     cancel: CancellationToken,
 ) -> Result<Delivered, ExecuteError> {
+    executor.check(&job)?;
     let mut regions: Vec<Region> = job.output_lengths().map(|length| Box::new(vec![0u8; length]) as Region).collect();
     let produced = executor.execute(job, &mut regions, progress, cancel)?;
     let taken = regions.iter().zip(&produced.lengths);

@@ -4,7 +4,9 @@
 //! Such a file can bring any file of the host into a container, and its hooks run on the host: only those are read
 //! that belong to root and that nobody else can change.
 
-use oci_spec::runtime::{Hook, HookBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType, Mount, MountBuilder};
+use oci_spec::runtime::{
+    Hook, HookBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, Mount, MountBuilder,
+};
 use serde::Deserialize;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,8 @@ const HOOK_TIMEOUT: i64 = 30;
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Edits {
     pub(super) environment: Vec<String>,
-    pub(super) devices: Vec<LinuxDevice>,
+    /// Which device numbers may be used; their nodes are among the mounts.
+    pub(super) devices: Vec<LinuxDeviceCgroup>,
     pub(super) mounts: Vec<Mount>,
     pub(super) create_runtime: Vec<Hook>,
     pub(super) create_container: Vec<Hook>,
@@ -59,7 +62,6 @@ struct ContainerEdits {
 struct DeviceNode {
     path: PathBuf,
     host_path: Option<PathBuf>,
-    file_mode: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,10 +155,12 @@ impl Edits {
     fn add(&mut self, edits: &ContainerEdits) -> Result<(), String> {
         merge(&mut self.environment, edits.env.clone());
         for node in &edits.device_nodes {
-            merge(&mut self.devices, [node.describe()?]);
+            merge(&mut self.devices, [node.rule()?]);
+            // In a namespace of users nobody can make a device, but the host's own node can be shown.
+            merge(&mut self.mounts, [bind(node.host(), &node.path, "rw")?]);
         }
         for mount in &edits.mounts {
-            merge(&mut self.mounts, [mount.describe()?]);
+            merge(&mut self.mounts, [bind(&mount.host_path, &mount.container_path, "ro")?]);
         }
         for hook in &edits.hooks {
             let list = match hook.hook_name.as_str() {
@@ -180,34 +184,37 @@ fn merge<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
 }
 
 impl DeviceNode {
-    fn describe(&self) -> Result<LinuxDevice, String> {
-        let host = self.host_path.as_ref().unwrap_or(&self.path);
+    fn host(&self) -> &Path {
+        self.host_path.as_ref().unwrap_or(&self.path)
+    }
+
+    fn rule(&self) -> Result<LinuxDeviceCgroup, String> {
+        let host = self.host();
         let facts = host.metadata().map_err(|error| format!("the device {} is not there: {error}", host.display()))?;
-        let typ = match facts.file_type() {
+        let kind = match facts.file_type() {
             kind if kind.is_char_device() => LinuxDeviceType::C,
             kind if kind.is_block_device() => LinuxDeviceType::B,
             _ => return Err(format!("{} is not a device", host.display())),
         };
-        let device = LinuxDeviceBuilder::default()
-            .path(&self.path)
-            .typ(typ)
+        let rule = LinuxDeviceCgroupBuilder::default()
+            .allow(true)
+            .typ(kind)
             .major(i64::from(rustix::fs::major(facts.rdev())))
             .minor(i64::from(rustix::fs::minor(facts.rdev())))
-            .file_mode(self.file_mode.unwrap_or(facts.mode() & 0o777));
-        device.build().map_err(|error| error.to_string())
+            .access("rw");
+        rule.build().map_err(|error| error.to_string())
     }
 }
 
-impl HostMount {
-    fn describe(&self) -> Result<Mount, String> {
-        let options = ["rbind", "ro", "nosuid", "nodev", "rprivate"].map(str::to_owned);
-        let mount = MountBuilder::default()
-            .destination(&self.container_path)
-            .source(&self.host_path)
-            .typ("bind")
-            .options(options.to_vec());
-        mount.build().map_err(|error| error.to_string())
+/// Shows something of the host, without the privileges that its mode may give.
+fn bind(host: &Path, container: &Path, access: &str) -> Result<Mount, String> {
+    let mut options = vec!["rbind", access, "nosuid", "rprivate"];
+    if access == "ro" {
+        options.push("nodev");
     }
+    let options: Vec<String> = options.into_iter().map(str::to_owned).collect();
+    let mount = MountBuilder::default().destination(container).source(host).typ("bind").options(options);
+    mount.build().map_err(|error| error.to_string())
 }
 
 impl HostHook {
@@ -256,12 +263,13 @@ mod tests {
         }
         let edits = found.unwrap();
         assert_eq!(edits.environment, ["NVIDIA_VISIBLE_DEVICES=void"]);
-        let nodes: Vec<_> =
-            edits.devices.iter().map(|node| (node.path().display().to_string(), node.minor())).collect();
-        assert_eq!(nodes, [("/dev/nvidia1".to_owned(), 5), ("/dev/nvidia0".to_owned(), 3)]);
-        assert_eq!((edits.mounts.len(), edits.create_container.len()), (1, 1));
-        let options = edits.mounts[0].options().clone().unwrap();
+        let numbers: Vec<_> = edits.devices.iter().map(|rule| (rule.major(), rule.minor())).collect();
+        assert_eq!(numbers, [(Some(1), Some(5)), (Some(1), Some(3))], "in the order that they were asked for");
+        let places: Vec<_> = edits.mounts.iter().map(|mount| mount.destination().display().to_string()).collect();
+        assert_eq!(places, ["/dev/nvidia1", "/usr/lib/libcuda.so.1", "/dev/nvidia0"]);
+        let options = edits.mounts[1].options().clone().unwrap();
         assert!(options.contains(&"ro".to_owned()) && !options.contains(&"suid".to_owned()), "{options:?}");
+        assert_eq!(edits.create_container.len(), 1);
         assert_eq!(edits.create_container[0].timeout(), Some(HOOK_TIMEOUT));
     }
 

@@ -41,6 +41,13 @@ pub(super) struct Parts<'a> {
     pub(super) ids: &'a Ids,
 }
 
+impl Parts<'_> {
+    /// The host ids of the job's process.
+    const fn owner(&self) -> (u32, u32) {
+        (self.user + self.ids.user, self.user + self.ids.group)
+    }
+}
+
 impl JobFolder {
     /// Mounts everything at `path`, which must not exist.
     pub(super) fn create(path: PathBuf, parts: &Parts<'_>) -> io::Result<Self> {
@@ -52,14 +59,19 @@ impl JobFolder {
         let files = parts.inputs.len() + 4096;
         memory(&folder.path, &format!("size={size},nr_inodes={files},mode=0711"))?;
         for (name, mode) in
-            [("inputs", 0o755), ("outputs", 0o755), ("upper", 0o755), ("work", 0o700), ("rootfs", 0o755)]
+            [("inputs", 0o500), ("outputs", 0o700), ("upper", 0o755), ("work", 0o700), ("rootfs", 0o755)]
         {
             DirBuilder::new().mode(mode).create(folder.path.join(name))?;
         }
+        // Readable by the job's user alone: other users of the host must not be able to look at it while it runs.
+        let (user, group) = parts.owner();
+        chown(folder.inputs(), Some(user), Some(group))?;
         for (index, input) in parts.inputs.iter().enumerate() {
-            write(&folder.inputs().join(index.to_string()), input)?;
+            let path = folder.inputs().join(index.to_string());
+            write(&path, input, 0o400)?;
+            chown(&path, Some(user), Some(group))?;
         }
-        write(&folder.hosts(), HOSTS.as_bytes())?;
+        write(&folder.hosts(), HOSTS.as_bytes(), 0o444)?;
         folder.mount_image(parts)?;
         folder.mount_outputs(parts)?;
         Ok(folder)
@@ -76,13 +88,12 @@ impl JobFolder {
 
     fn mount_outputs(&self, parts: &Parts<'_>) -> io::Result<()> {
         let files = parts.outputs.len() as u64 + SPARE_FILES;
-        let (user, group) = (parts.user + parts.ids.user, parts.user + parts.ids.group);
-        let options = format!("size={},nr_inodes={files},mode=0755,uid={user},gid={group}", self.room);
+        let (user, group) = parts.owner();
+        let options = format!("size={},nr_inodes={files},mode=0700,uid={user},gid={group}", self.room);
         memory(&self.outputs(), &options)?;
         for index in 0..parts.outputs.len() {
             let path = self.outputs().join(index.to_string());
-            write(&path, &[])?;
-            std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+            write(&path, &[], 0o600)?;
             chown(&path, Some(user), Some(group))?;
         }
         Ok(())
@@ -109,9 +120,9 @@ impl JobFolder {
         self.room
     }
 
-    /// Where runc reads the container's configuration.
-    pub(super) fn configuration(&self) -> PathBuf {
-        self.path.join("config.json")
+    /// Writes the container's configuration where runc, and the hooks of GPUs, read it.
+    pub(super) fn configure(&self, configuration: &[u8]) -> io::Result<()> {
+        write(&self.path.join("config.json"), configuration, 0o444)
     }
 
     /// Where runc writes what went wrong.
@@ -172,9 +183,9 @@ fn memory(at: &Path, options: &str) -> io::Result<()> {
     Ok(mount(Some("capa"), at, Some("tmpfs"), FLAGS, Some(options))?)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     std::fs::write(path, bytes)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o444))
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// The room that files take in memory, which is given by the page.

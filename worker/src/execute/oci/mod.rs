@@ -39,7 +39,7 @@ use spec::{Job, Start, Template};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Unpacked;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ use user::Ids;
 const PREFIX: &str = "capa-";
 /// How often a running job is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a worker waits for the one that it replaces to let go of the state folder.
+const HANDOVER: Duration = Duration::from_secs(2);
 /// runc itself starts inside the container's memory, and needs about that much.
 const LEAST_MEMORY: u64 = 32 << 20;
 
@@ -112,28 +114,6 @@ impl OciExecutor {
         DirBuilder::new().mode(0o711).create(&self.jobs).map_err(failed)
     }
 
-    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
-        let unsupported = |text: String| Err(ExecuteError::Unsupported(text));
-        if job.unit != Unit::LeaseS {
-            return unsupported(format!("a container job cannot be billed in {}", job.unit));
-        }
-        let memory = job.require_memory(self.config.max_memory)?;
-        if memory < LEAST_MEMORY {
-            return unsupported(format!("limits.memory is {memory} bytes, a container needs {LEAST_MEMORY}"));
-        }
-        let outputs = job.envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
-        if outputs.is_none_or(|outputs| outputs > self.config.max_outputs) {
-            return unsupported(format!(
-                "the outputs exceed the {} bytes that this worker allows",
-                self.config.max_outputs
-            ));
-        }
-        if job.devices.len() != job.envelope.program.devices() as usize {
-            return Err(ExecuteError::Node("the job was not given the devices that it asks for".into()));
-        }
-        job.check_blobs()
-    }
-
     /// Everything up to the container's start. Nothing of it is billed.
     fn prepare(
         &self,
@@ -180,7 +160,7 @@ impl OciExecutor {
         let job = Job { id, folder, ids, command, environment, working_folder, memory, outputs, edits };
         let spec = self.template.fill(&self.config, job).map_err(|error| node(&error))?;
         let bytes = serde_json::to_vec(&spec).map_err(|error| node(&error))?;
-        std::fs::write(folder.configuration(), bytes).map_err(|error| node(&error))
+        folder.configure(&bytes).map_err(|error| node(&error))
     }
 
     /// Runs the container to its end, or to a limit.
@@ -289,6 +269,28 @@ impl Executor for OciExecutor {
         })
     }
 
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        let unsupported = |text: String| Err(ExecuteError::Unsupported(text));
+        if job.unit != Unit::LeaseS {
+            return unsupported(format!("a container job cannot be billed in {}", job.unit));
+        }
+        let memory = job.require_memory(self.config.max_memory)?;
+        if memory < LEAST_MEMORY {
+            return unsupported(format!("limits.memory is {memory} bytes, a container needs {LEAST_MEMORY}"));
+        }
+        let outputs = job.envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
+        if outputs.is_none_or(|outputs| outputs > self.config.max_outputs) {
+            return unsupported(format!(
+                "the outputs exceed the {} bytes that this worker allows",
+                self.config.max_outputs
+            ));
+        }
+        if job.devices.len() != job.envelope.program.devices() as usize {
+            return Err(ExecuteError::Node("the job was not given the devices that it asks for".into()));
+        }
+        job.check_blobs()
+    }
+
     fn execute(
         &self,
         mut job: JobInput,
@@ -374,8 +376,13 @@ fn claim(folder: &Path) -> Result<(PathBuf, File), String> {
         }
     }
     let lock = File::create(folder.join("lock")).map_err(failed)?;
-    lock.try_lock().map_err(|_| {
-        format!("another worker runs containers in {}: give this one its own execute.oci.state", folder.display())
-    })?;
+    let deadline = Instant::now() + HANDOVER;
+    while lock.try_lock().is_err() {
+        if Instant::now() >= deadline {
+            let folder = folder.display();
+            return Err(format!("another worker runs containers in {folder}: give this one its own execute.oci.state"));
+        }
+        std::thread::sleep(LOOK);
+    }
     Ok((folder, lock))
 }

@@ -100,7 +100,7 @@ impl Template {
         linux.set_cgroups_path(Some(Path::new(CGROUP).join(job.id)));
         let memory = job.memory.saturating_add(job.outputs);
         linux.set_resources(Some(self.resources(config, memory, &job.edits)?));
-        linux.set_devices(Some(job.edits.devices)).set_seccomp(Some(self.seccomp.clone()));
+        linux.set_seccomp(Some(self.seccomp.clone()));
         Ok(spec)
     }
 
@@ -209,10 +209,7 @@ fn ids(first: u32) -> Result<LinuxIdMapping, OciSpecError> {
 fn devices(edits: &Edits) -> Result<Vec<LinuxDeviceCgroup>, OciSpecError> {
     let all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
     let mut rules = vec![all];
-    for device in &edits.devices {
-        let rule = LinuxDeviceCgroupBuilder::default().allow(true).typ(device.typ()).access("rw");
-        rules.push(rule.major(device.major()).minor(device.minor()).build()?);
-    }
+    rules.extend(edits.devices.iter().cloned());
     Ok(rules)
 }
 
