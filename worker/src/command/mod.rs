@@ -7,6 +7,7 @@ mod jobs;
 mod earnings;
 mod withdraw;
 mod drain;
+mod image;
 
 use crate::Config;
 use clap::{Args, Parser};
@@ -34,6 +35,8 @@ pub enum Command {
     Withdraw(withdraw::Withdraw),
     /// Has the running worker take nothing more, finish what it has, and end; waits for that.
     Drain(drain::Drain),
+    /// Checks and unpacks the container images that jobs may run, so that no job waits for that.
+    Image(File),
 }
 
 /// Where the configuration is.
@@ -68,6 +71,7 @@ impl Command {
             Self::Earnings(args) => wait_for(earnings::run(args)),
             Self::Withdraw(args) => wait_for(withdraw::run(args)),
             Self::Drain(args) => wait_for(drain::run(args)),
+            Self::Image(file) => image::unpack(&file.load()?.execute.oci),
         }
     }
 }
