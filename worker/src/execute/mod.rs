@@ -3,9 +3,11 @@
 //! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
+mod builtin;
 mod cuda;
 mod wasm;
 
+pub use builtin::{BuiltinExecutor, reference};
 pub use cuda::CudaExecutor;
 pub use wasm::WasmExecutor;
 
@@ -205,7 +207,9 @@ pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, Execu
     match CudaExecutor::find(&config.cuda) {
         Ok(cuda) => {
             tracing::info!(device = cuda.device(), toolchain = cuda.toolchain(), "CUDA jobs are accepted");
-            executors.push(Arc::new(cuda));
+            let cuda = Arc::new(cuda);
+            executors.push(Arc::new(BuiltinExecutor::new(cuda.clone())));
+            executors.push(cuda);
         }
         Err(reason) => tracing::info!(%reason, "CUDA jobs are not accepted"),
     }
