@@ -3,10 +3,12 @@
 //! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
+mod builtin;
 mod cuda;
 mod oci;
 mod wasm;
 
+pub use builtin::{BuiltinExecutor, reference};
 pub use cuda::{CudaExecutor, Gpu, gpus};
 pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
