@@ -1,4 +1,5 @@
-//! Builds `libcuda.so.1` from the emulation, the worker's own kernels and those of the sample jobs.
+//! Builds `libcuda.so.1` from the emulation, the kernels of the sample jobs and those that ship with the worker, and
+//! beside it `libcublasLt.so.13`.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -16,14 +17,14 @@ const COUNTS: [u32; 2] = [2, 4];
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let (examples, builtins) = (root.join("../../examples"), root.join("../../worker/kernels"));
+    let (examples, shipped) = (root.join("../../examples"), root.join("../../worker/kernels"));
     let mut sources: Vec<PathBuf> = DRIVER.iter().map(|file| root.join("src").join(file)).collect();
     let mut wrapped: Vec<PathBuf> = std::fs::read_dir(&examples)?
         .filter_map(|entry| Some(entry.ok()?.path().join("job.cu")))
         .filter(|path| path.is_file())
         .collect();
-    let of_worker = std::fs::read_dir(&builtins)?.filter_map(|entry| Some(entry.ok()?.path()));
-    wrapped.extend(of_worker.filter(|path| path.extension().is_some_and(|extension| extension == "cu")));
+    let kernels = std::fs::read_dir(&shipped)?.filter_map(|entry| Some(entry.ok()?.path()));
+    wrapped.extend(kernels.filter(|path| path.extension().is_some_and(|extension| extension == "cu")));
     wrapped.push(root.join("kernels/faults.cu"));
     wrapped.sort();
     for (number, path) in wrapped.iter().enumerate() {
@@ -35,13 +36,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     for changed in ["src", "include", "build.rs"] {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
-    println!("cargo::rerun-if-changed={}", examples.display());
-    println!("cargo::rerun-if-changed={}", builtins.display());
-    link(&root, &out, &sources)?;
+    for folder in [&examples, &shipped] {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
+    link(&root, &out, "libcuda.so.1", &sources)?;
+    // It asks the emulated driver what memory there is, and finds it in its own folder.
+    let driver = [root.join("src/cublaslt.cpp"), out.join("libcuda.so.1")];
+    link(&root, &out, "libcublasLt.so.13", &driver)?;
     for count in COUNTS {
         let folder = out.join(format!("devices-{count}"));
         std::fs::create_dir_all(&folder)?;
-        std::fs::copy(out.join("libcuda.so.1"), folder.join("libcuda.so.1"))?;
+        for library in ["libcuda.so.1", "libcublasLt.so.13"] {
+            std::fs::copy(out.join(library), folder.join(library))?;
+        }
     }
     Ok(())
 }
@@ -69,28 +76,23 @@ fn variable(line: &str) -> Option<&str> {
     if declared.contains('(') { None } else { declared.rsplit([' ', '*']).next() }
 }
 
-fn link(root: &Path, out: &Path, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+fn link(root: &Path, out: &Path, name: &str, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     let compiler = cc::Build::new().cpp(true).opt_level(2).debug(false).std("c++17").get_compiler();
     let status = compiler
         .to_command()
-        .args([
-            "-fPIC",
-            "-shared",
-            "-pthread",
-            "-U_FORTIFY_SOURCE",
-            "-ffp-contract=off",
-            "-fvisibility=hidden",
-            "-Wl,-soname,libcuda.so.1",
-        ])
+        .args(["-fPIC", "-shared", "-pthread", "-ffp-contract=off", "-fvisibility=hidden", "-Wl,-rpath,$ORIGIN"])
+        // Its checks would not let a kernel be left from the handler of a bad address.
+        .arg("-U_FORTIFY_SOURCE")
+        .arg(format!("-Wl,-soname,{name}"))
         .arg("-I")
         .arg(root.join("include"))
         .args(sources)
         .arg("-o")
-        .arg(out.join("libcuda.so.1"))
+        .arg(out.join(name))
         .status()
         .map_err(|error| format!("no C++ compiler ({error}): install g++"))?;
     if !status.success() {
-        return Err(format!("{} cannot build the emulated CUDA driver: {status}", compiler.path().display()).into());
+        return Err(format!("{} cannot build the emulated {name}: {status}", compiler.path().display()).into());
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ fn job(source: &'static [u8], kernel: &str, arguments: Vec<Argument>, wall_ms: u
         envelope,
         blobs: vec![Bytes::from_static(source)],
         rank: 0,
+        devices: vec![],
         unit: Unit::GpuMs,
         max_units: Quantity(100_000),
     }

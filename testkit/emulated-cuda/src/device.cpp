@@ -31,10 +31,22 @@ unsigned count_devices() {
     return told ? std::clamp(static_cast<unsigned>(strtoul(told, nullptr, 10)), 1u, 16u) : 1;
 }
 
+/// The devices that this process sees: all, or those that `CUDA_VISIBLE_DEVICES` lists, up to the first unknown one.
 std::vector<device> &devices() {
     static auto &all = *[] {
-        auto *made = new std::vector<device>(count_devices());
-        for (size_t i = 0; i < made->size(); i++) (*made)[i].number = static_cast<int>(i);
+        std::vector<int> seen;
+        int count = static_cast<int>(count_devices());
+        if (const char *list = getenv("CUDA_VISIBLE_DEVICES")) {
+            for (char *end; *list; list = *end ? end + 1 : end) {
+                long number = strtol(list, &end, 10);
+                if (end == list || number < 0 || number >= count) break;
+                seen.push_back(static_cast<int>(number));
+            }
+        } else {
+            for (int number = 0; number < count; number++) seen.push_back(number);
+        }
+        auto *made = new std::vector<device>(seen.size());
+        for (size_t i = 0; i < made->size(); i++) (*made)[i].number = seen[i];
         return made;
     }();
     return all;
@@ -160,10 +172,11 @@ DRIVER int cuDeviceGetName(char *name, int length, int) {
 
 /// Sixteen bytes that only the emulation gives: its name, and the device's number.
 DRIVER int cuDeviceGetUuid_v2(char *uuid, int number) {
-    if (!find(number)) return INVALID_DEVICE;
+    device *on = find(number);
+    if (!on) return INVALID_DEVICE;
     memset(uuid, 0, 16);
     strcpy(uuid, "emulated");
-    uuid[15] = static_cast<char>(number);
+    uuid[15] = static_cast<char>(on->number);
     return SUCCESS;
 }
 

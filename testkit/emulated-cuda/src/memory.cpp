@@ -167,6 +167,13 @@ void release_memory(device &on) {
 
 using namespace driver;
 
+/// For the emulated cuBLASLt, which is a library of its own.
+DRIVER bool emulated_memory_holds(uintptr_t at, size_t length) {
+    std::lock_guard<std::mutex> held(lock);
+    device *on = current();
+    return on && is_mine(*on, at, length);
+}
+
 DRIVER int cuMemAlloc_v2(uintptr_t *address, size_t bytes) {
     IN_CONTEXT;
     return allocate(*on, bytes, false, address);

@@ -116,6 +116,18 @@ DRIVER int cuEventElapsedTime_v2(float *milliseconds, void *from, void *to) {
     return SUCCESS;
 }
 
+/// For the emulated cuBLASLt: runs this when all that is in the queue is done. The order is destroyed after it.
+DRIVER int emulated_queue(const std::function<void()> &order, void *in) {
+    IN_CONTEXT;
+    if (!exists(*on, in)) return INVALID_HANDLE;
+    enqueue(*on, {[order] {
+                      order();
+                      return int(SUCCESS);
+                  },
+                  stream_of(*on, in), nullptr});
+    return SUCCESS;
+}
+
 namespace {
 
 /// As the driver's CUDA_KERNEL_NODE_PARAMS_v2.

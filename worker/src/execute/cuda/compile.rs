@@ -12,8 +12,8 @@ use super::context::Context;
 use super::headers::Headers;
 use super::image::Image;
 use super::{nvrtc, ptx};
+use crate::execute::JobInput;
 use alloy::primitives::{B256, keccak256};
-use bytes::Bytes;
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus};
 use protocol::job::Language;
 use std::fs::File;
@@ -99,7 +99,8 @@ impl Compiler {
                 format!("{reason}: sources could read files; see cuda.confine_compiler in the configuration")
             })?;
         }
-        let identity = format!("{nvrtc:?} {assembler:?} {:?} {}", nvrtc::options(capability), headers.digest());
+        let options = nvrtc::options(capability);
+        let identity = format!("{} {assembler:?} {options:?} {}", nvrtc.build, headers.digest());
         let identity = keccak256(identity);
         let (headers, cache) = (Arc::new(headers), Mutex::default());
         Ok(Self { nvrtc, assembler, capability, confine, headers, identity, cache, memory })
@@ -114,20 +115,17 @@ impl Compiler {
         }
     }
 
-    /// The compiler's full version, such as `13.0.88`: what machine code is the same for.
-    pub(in crate::execute) fn build(&self) -> &str {
-        &self.nvrtc.build
-    }
-
-    /// The machine code of a source, made now or before. `hash` is the keccak256 of the source.
-    pub(in crate::execute) fn compile(
+    /// The machine code of a job's source, made now or before.
+    pub(super) fn compile(
         &self,
         context: &Context,
         language: Language,
-        hash: B256,
-        source: &Bytes,
+        job: &JobInput,
         give_up: impl FnMut() -> bool,
     ) -> Result<Arc<Code>, CompileError> {
+        let source = job.program().map_err(|error| CompileError::Node(error.to_string()))?;
+        // Whoever fetched the blobs held them against their hashes.
+        let hash = job.envelope.program.code().map_or(B256::ZERO, |blob| blob.hash);
         let key = self.key(language, hash);
         if let Some(code) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(code);
@@ -166,6 +164,11 @@ impl Compiler {
         };
         keccak256([self.identity.as_slice(), &[language], hash.as_slice()].concat())
     }
+}
+
+/// What NVRTC makes of a source that ships with the worker, for devices of a compute capability.
+pub(in crate::execute) fn machine_code(source: &[u8], capability: (i32, i32)) -> Result<Vec<u8>, String> {
+    nvrtc::compile(source, capability, &Headers::default()).map_err(CompileError::into_detail)
 }
 
 /// Runs a compiler on a thread of its own, and leaves it there when it takes too much.

@@ -56,14 +56,14 @@ impl Copier {
         Ok(buffer)
     }
 
-    /// Copies a buffer to memory of the same length, once all that is in its queue is done.
+    /// Copies a buffer, or as much of its start as fits, once all that is in its queue is done.
     pub(in crate::execute) fn download(
         &mut self,
         stream: &Stream,
         buffer: &Buffer,
         to: &mut [u8],
     ) -> Result<(), DriverError> {
-        if to.len() != buffer.length() {
+        if to.len() > buffer.length() {
             return Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE));
         }
         if to.is_empty() {

@@ -27,7 +27,12 @@ pub(in crate::execute) mod compile;
 pub(in crate::execute) mod meter;
 mod prepare;
 mod queue;
-mod run;
+pub(in crate::execute) mod run;
+pub(in crate::execute) mod call;
+pub(in crate::execute) mod blas;
+mod probe;
+
+pub use probe::{Gpu, gpus};
 
 use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use compile::{CompileError, Compiler};
@@ -44,12 +49,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the test kit's device, whose results no network may take for a GPU's.
 const EMULATED: &str = "emulated";
+/// The fleet shows a process no other device than its own.
+const DEVICE: u32 = 0;
 /// Driver of CUDA 12.8 (570): the bindings call its timer, and a kernel's parameters are told since 12.4.
 const OLDEST_DRIVER: i32 = 12_080;
 
 /// Runs CUDA jobs on one device.
 pub struct CudaExecutor {
-    config: CudaConfig,
+    max_memory: u64,
     facts: Facts,
     compiler: Compiler,
     state: Mutex<State>,
@@ -70,21 +77,16 @@ impl CudaExecutor {
         if !config.enabled {
             return Err("it is turned off in the configuration (cuda.enabled)".into());
         }
-        libraries::preload(&config.libraries);
-        libraries::require()?;
+        let version = require_driver(config)?;
         let driver = |error| format!("the CUDA driver does not work: {error}");
-        let version = context::driver_version().map_err(driver)?;
-        if version < OLDEST_DRIVER {
-            return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
-        }
-        let session = Session::open(config.device).map_err(driver)?;
+        let session = Session::open(DEVICE).map_err(driver)?;
         let facts = session.context.facts().map_err(driver)?;
         if facts.name == EMULATED && !config.allow_emulated {
             return Err("the only device is the test kit's emulation, which no network accepts".into());
         }
         let headers = Headers::read(&config.headers)?;
         let compiler = Compiler::new(&session.context, facts.capability, version, headers, config.confine_compiler)?;
-        Ok(Self { config: config.clone(), facts, compiler, state: Mutex::new(State::Open(Box::new(session))) })
+        Ok(Self { max_memory: config.max_memory, facts, compiler, state: Mutex::new(State::Open(Box::new(session))) })
     }
 
     /// Names the device in all of NVIDIA's tools, as 32 hexadecimal digits.
@@ -92,64 +94,53 @@ impl CudaExecutor {
         &self.facts.uuid
     }
 
-    /// The compiler's full version, such as `13.0.88`.
-    pub fn compiler_build(&self) -> &str {
-        self.compiler.build()
+    /// Compute capability of the device, such as (9, 0).
+    pub(super) const fn capability(&self) -> (i32, i32) {
+        self.facts.capability
     }
 
-    /// The machine code that a source of CUDA C++ has on this device, or why it has none.
-    pub fn machine_code(&self, source: &bytes::Bytes) -> Result<Vec<u8>, String> {
+    /// Machine code for this device of a source that ships with the worker.
+    pub(super) fn machine_code(&self, source: &[u8]) -> Result<Vec<u8>, String> {
+        compile::machine_code(source, self.facts.capability)
+    }
+
+    /// Runs something that has the device to itself, and leaves the device ready for the next.
+    pub(super) fn on_device(&self, run: impl FnOnce(&mut Session) -> Outcome) -> Result<Produced, ExecuteError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = state.session(self.config.device).map_err(|error| error.to_string())?;
-        let hash = alloy::primitives::keccak256(source);
-        match self.compiler.compile(&session.context, Language::Cuda, hash, source, || false) {
-            Ok(code) => Ok(code.bytes.clone()),
-            Err(error) => {
-                if matches!(error, CompileError::Runaway(_)) {
-                    state.lose();
-                }
-                Err(error.into_detail())
+        match run(state.session()?) {
+            Outcome::Ended(ended) => ended,
+            Outcome::Faulted(error) => {
+                tracing::warn!(%error, "the CUDA context is broken");
+                state.reset();
+                Err(error)
+            }
+            Outcome::Lost(error) => {
+                tracing::error!(%error, "something runs on past its job: this process must be replaced");
+                state.lose();
+                Err(error)
             }
         }
     }
 
+    /// Compiles a job and runs it.
     fn run(
         &self,
+        session: &mut Session,
         job: &JobInput,
         language: Language,
         outputs: &mut [Region],
         stop: &mut Stop,
         meter: &mut Meter,
-    ) -> Result<Produced, ExecuteError> {
-        let Some(source) = job.envelope.program.code() else {
-            return Err(ExecuteError::Unsupported("it brings no source".into()));
-        };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = state.session(self.config.device)?;
-        let text = job.program()?;
-        let compiled = self.compiler.compile(&session.context, language, source.hash, text, || stop.is_past_grace());
-        let code = match compiled {
-            Ok(code) => code,
-            Err(CompileError::Source(detail)) => return Err(ExecuteError::Program { detail, usage: meter.usage() }),
-            Err(CompileError::Node(detail)) => return Err(ExecuteError::Node(detail)),
+    ) -> Outcome {
+        let code = self.compiler.compile(&session.context, language, job, || stop.is_past_grace());
+        let program = |detail, meter: &Meter| ExecuteError::Program { detail, usage: meter.usage() };
+        match code {
+            Ok(code) => run::run(session, &self.facts, job, &code, outputs, stop, meter),
+            Err(CompileError::Source(detail)) => Outcome::Ended(Err(program(detail, meter))),
+            Err(CompileError::Node(detail)) => Outcome::Ended(Err(ExecuteError::Node(detail))),
             Err(CompileError::Runaway(detail)) => {
-                tracing::error!(%detail, "a compiler runs on past its bounds: this process must be replaced");
-                state.lose();
-                stop.check(meter.usage())?;
-                return Err(ExecuteError::Program { detail, usage: meter.usage() });
-            }
-        };
-        match run::run(session, &self.facts, job, &code, outputs, stop, meter) {
-            Outcome::Ended(ended) => ended,
-            Outcome::Faulted(error) => {
-                tracing::warn!(%error, "a kernel broke the CUDA context");
-                state.reset();
-                Err(error)
-            }
-            Outcome::Stuck(error) => {
-                tracing::error!(%error, "a kernel runs on past its job: this process must be replaced");
-                state.lose();
-                Err(error)
+                let over = stop.check(meter.usage()).err();
+                Outcome::Lost(over.unwrap_or_else(|| program(detail, meter)))
             }
         }
     }
@@ -185,7 +176,7 @@ impl Executor for CudaExecutor {
     }
 
     fn memory(&self) -> u64 {
-        match self.config.max_memory {
+        match self.max_memory {
             0 => self.facts.memory / 10 * 9,
             bytes => bytes,
         }
@@ -213,16 +204,16 @@ impl Executor for CudaExecutor {
         let memory = job.require_memory(self.memory())?;
         let mut stop = Stop::new(&job, cancel);
         let mut meter = Meter::new(&job, memory, progress);
-        self.run(&job, *language, outputs, &mut stop, &mut meter)
+        self.on_device(|session| self.run(session, &job, *language, outputs, &mut stop, &mut meter))
     }
 }
 
 impl State {
     /// What jobs run in, its context current on this thread.
-    fn session(&mut self, device: u32) -> Result<&mut Session, ExecuteError> {
+    fn session(&mut self) -> Result<&mut Session, ExecuteError> {
         let node = |error| ExecuteError::Node(format!("the CUDA device cannot be opened: {error}"));
         if let Self::Faulted = self {
-            *self = Self::Open(Box::new(Session::open(device).map_err(node)?));
+            *self = Self::Open(Box::new(Session::open(DEVICE).map_err(node)?));
         }
         match self {
             Self::Open(session) => {
@@ -249,6 +240,17 @@ impl State {
             std::mem::forget(session);
         }
     }
+}
+
+/// Loads the operator's libraries and tells the driver's version, or says what is missing.
+fn require_driver(config: &CudaConfig) -> Result<i32, String> {
+    libraries::preload(&config.libraries);
+    libraries::require()?;
+    let version = context::driver_version().map_err(|error| format!("the CUDA driver does not work: {error}"))?;
+    if version < OLDEST_DRIVER {
+        return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
+    }
+    Ok(version)
 }
 
 /// Whether a driver error is the kernel's doing, and leaves a context in which nothing works any more.

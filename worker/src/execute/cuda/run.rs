@@ -21,12 +21,12 @@ use std::sync::Arc;
 const MAX_MODULES: usize = 16;
 
 /// What lives in the context from job to job.
-pub(super) struct Session {
+pub(in crate::execute) struct Session {
     // Dropped in this order: the context outlives what is in it.
     modules: Modules,
-    pub(super) copier: Copier,
-    pub(super) stream: Stream,
-    pub(super) context: Context,
+    pub(in crate::execute) copier: Copier,
+    pub(in crate::execute) stream: Stream,
+    pub(in crate::execute) context: Context,
 }
 
 impl Session {
@@ -70,13 +70,13 @@ impl Modules {
 }
 
 /// How a job ended, as far as the device is concerned.
-pub(super) enum Outcome {
+pub(in crate::execute) enum Outcome {
     /// The device is ready for the next job.
     Ended(Result<Produced, ExecuteError>),
-    /// A kernel broke the context.
+    /// The context is broken.
     Faulted(ExecuteError),
-    /// A kernel still runs, and cannot be stopped.
-    Stuck(ExecuteError),
+    /// A kernel or a compiler still runs, and cannot be stopped.
+    Lost(ExecuteError),
 }
 
 /// Runs a job whose code was made before.
@@ -105,7 +105,7 @@ pub(super) fn run(
         Err(Break::Stuck(error)) => {
             // The kernel still uses them: giving them back would block for as long as it runs.
             std::mem::forget((module, buffers));
-            Outcome::Stuck(error)
+            Outcome::Lost(error)
         }
     }
 }

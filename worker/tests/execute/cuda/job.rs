@@ -8,7 +8,7 @@ use protocol::resource::Unit;
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use worker::execute::{CudaConfig, CudaExecutor, Delivered, ExecuteError, JobInput};
 
-pub(super) fn config() -> CudaConfig {
+pub(crate) fn config() -> CudaConfig {
     CudaConfig { libraries: emulated_cuda::libraries().unwrap(), allow_emulated: true, ..CudaConfig::default() }
 }
 
@@ -75,6 +75,7 @@ pub(super) fn source_job(source: &[u8], kernel: &str, repeat: u32, arguments: Ve
         envelope,
         blobs: vec![Bytes::copy_from_slice(source)],
         rank: 0,
+        devices: vec![],
         unit: Unit::GpuMs,
         max_units: Quantity(10_000),
     }

@@ -5,7 +5,7 @@ mod code;
 mod compile;
 mod device;
 mod graph;
-mod job;
+pub(crate) mod job;
 mod limit;
 mod memory;
 
@@ -45,8 +45,6 @@ fn the_emulated_device_is_refused_unless_it_is_allowed() {
     assert_eq!(EXECUTOR.toolchains(), ["nvrtc-13.0", "ptx-13.0"]);
     let off = CudaExecutor::find(&CudaConfig { enabled: false, ..config() }).err().unwrap();
     assert!(off.contains("cuda.enabled"), "{off}");
-    let none = CudaExecutor::find(&CudaConfig { device: 7, ..config() }).err().unwrap();
-    assert!(none.contains("invalid device"), "{none}");
 }
 
 #[test]
