@@ -233,7 +233,9 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
         tracing::warn!(interrupted, "jobs that ran when the worker ended are reported as failed");
     }
     let health = Health::new();
-    let fleet = Fleet::start(FleetConfig::new(&config), &config.execute, health.clone()).await?;
+    let (program, data) = (config.runner.clone(), config.data.clone());
+    let fleet = FleetConfig::new(program, data, config.slots, config.execute.clone(), config.sandbox.clone());
+    let fleet = Fleet::start(fleet, health.clone()).await?;
     introduce(&fleet);
     Ok(Node {
         fleet,

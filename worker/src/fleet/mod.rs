@@ -23,7 +23,7 @@ pub use board::DeviceState;
 pub use device::Device;
 
 use crate::config::SandboxConfig;
-use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, WasmConfig, here};
+use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, here};
 use crate::node::lock;
 use crate::runner::Ability;
 use crate::sandbox::{Exit, Process, Unkillable};
@@ -57,10 +57,8 @@ pub struct FleetConfig {
     pub data: PathBuf,
     /// WebAssembly jobs at a time.
     pub slots: u32,
-    /// Bounds of WebAssembly jobs.
-    pub wasm: WasmConfig,
-    /// Where CUDA is found, and bounds of its jobs.
-    pub cuda: CudaConfig,
+    /// Devices, libraries and bounds.
+    pub execute: ExecuteConfig,
     /// How jobs are kept apart.
     pub sandbox: SandboxConfig,
 }
@@ -143,41 +141,28 @@ struct Shared {
 }
 
 impl FleetConfig {
-    /// From the parts of a worker's configuration.
-    pub fn new(config: &crate::Config) -> Self {
-        let ExecuteConfig { wasm, cuda, .. } = config.execute.clone();
-        Self {
-            program: config.runner.clone(),
-            environment: gpu::passed(),
-            data: config.data.clone(),
-            slots: wasm.slots.unwrap_or(config.slots),
-            wasm,
-            cuda,
-            sandbox: config.sandbox.clone(),
-        }
+    /// A fleet of so many slots, with the libraries that this process' environment names.
+    pub fn new(program: PathBuf, data: PathBuf, slots: u32, execute: ExecuteConfig, sandbox: SandboxConfig) -> Self {
+        let slots = execute.wasm.slots.unwrap_or(slots);
+        Self { program, environment: gpu::passed(), data, slots, execute, sandbox }
     }
 }
 
 impl Fleet {
     /// Kills what an earlier start left behind, finds the devices, and tries a child on each.
-    pub async fn start(config: FleetConfig, execute: &ExecuteConfig, health: Health) -> Result<Self, FleetError> {
-        Self::start_with(config, execute, health, Arc::new(Kernel)).await
+    pub async fn start(config: FleetConfig, health: Health) -> Result<Self, FleetError> {
+        Self::start_with(config, health, Arc::new(Kernel)).await
     }
 
     /// The same, with something else that tells when a process is gone.
-    pub async fn start_with(
-        config: FleetConfig,
-        execute: &ExecuteConfig,
-        health: Health,
-        reaper: Arc<dyn Reaper>,
-    ) -> Result<Self, FleetError> {
+    pub async fn start_with(config: FleetConfig, health: Health, reaper: Arc<dyn Reaper>) -> Result<Self, FleetError> {
         let folder = config.data.clone();
         let opened = tokio::task::spawn_blocking(move || Roster::open(&folder)).await;
         let opened = opened.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let fail = |source| FleetError::Roster { folder: config.data.clone(), source };
         let (roster, undead) = opened.map_err(fail)?;
         let nursery = Nursery::new(config.clone(), roster, reaper);
-        let gpus = find_gpus(&nursery, &config.cuda).await;
+        let gpus = find_gpus(&nursery, &config.execute.cuda).await;
         let board = Board::new(config.slots, &gpus);
         let nothing = Inventory {
             kinds: vec![],
@@ -191,7 +176,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             nursery,
             board,
-            here: here(execute)?,
+            here: here(&config.execute)?,
             abilities: Mutex::default(),
             pending: Mutex::default(),
             holders: Mutex::default(),

@@ -104,8 +104,13 @@ impl Nursery {
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
     pub(super) async fn probe(&self) -> Result<Vec<Gpu>, NoChild> {
         let shown = &self.config.environment;
-        let plan =
-            self.plan(Role::Probe(self.config.cuda.clone()), Profile::Gpu, gpu::all_files(), gpu::all(shown), None);
+        let plan = self.plan(
+            Role::Probe(self.config.execute.cuda.clone()),
+            Profile::Gpu,
+            gpu::all_files(),
+            gpu::all(shown),
+            None,
+        );
         let newborn = child::start(plan, None).await.map_err(NoChild::Start)?;
         newborn.found().await.map_err(|error| give_up(error, None))
     }
@@ -160,9 +165,9 @@ impl Nursery {
         };
         let number = user.as_ref().map(|user| user.number);
         let plan = match site {
-            Site::Cpu => self.plan(Role::Cpu(self.config.wasm.clone()), Profile::Cpu, vec![], vec![], number),
+            Site::Cpu => self.plan(Role::Cpu(self.config.execute.wasm.clone()), Profile::Cpu, vec![], vec![], number),
             Site::Gpu(gpu) => {
-                let (role, shown) = (Role::Gpu(self.config.cuda.clone()), &self.config.environment);
+                let (role, shown) = (Role::Gpu(self.config.execute.cuda.clone()), &self.config.environment);
                 self.plan(role, Profile::Gpu, gpu::files(shown, gpu), gpu::only(shown, gpu), number)
             }
         };
@@ -213,7 +218,7 @@ impl Nursery {
         user: Option<u32>,
     ) -> Plan {
         let is_cpu = profile == Profile::Cpu;
-        let read = if is_cpu { Vec::new() } else { self.config.cuda.libraries.clone() };
+        let read = if is_cpu { Vec::new() } else { self.config.execute.cuda.libraries.clone() };
         let address_space = is_cpu.then_some(CPU_ADDRESS_SPACE);
         let lockdown = Lockdown { profile, user, network: true, address_space, open_files: OPEN_FILES, read, devices };
         Plan { program: self.config.program.clone(), environment, role, lockdown }

@@ -3,3 +3,5 @@
 
 mod setup;
 mod wasm;
+mod cuda;
+mod life;

@@ -260,7 +260,8 @@ async fn jobs_share_the_slots() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_node_cannot_do_is_refused_before_it_starts() {
-    let site = Site::start(|config| config.wasm = WasmConfig { max_memory: 1 << 16, ..WasmConfig::default() }).await;
+    let site =
+        Site::start(|config| config.execute.wasm = WasmConfig { max_memory: 1 << 16, ..WasmConfig::default() }).await;
     match site.run(ALICE, counting(1)).await {
         Err(ExecuteError::Unsupported(text)) => assert!(text.contains("limits.memory"), "{text}"),
         other => panic!("not refused: {other:?}"),
