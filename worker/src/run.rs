@@ -259,11 +259,11 @@ fn introduce(fleet: &Fleet) {
     let inventory = fleet.inventory();
     let (kinds, toolchains) = (&inventory.kinds, &inventory.toolchains);
     tracing::info!(?kinds, ?toolchains, gpus = inventory.devices, isolation = ?inventory.isolation, "jobs are accepted");
+    for reason in &inventory.missing {
+        tracing::info!(%reason, "jobs are kept apart less well than they could be");
+    }
     // Nobody is the zero address, so this is what a stranger is told.
     if let Err(reason) = fleet.admit(Address::ZERO) {
         tracing::warn!(%reason, "only jobs of friends are run");
-        for reason in &inventory.missing {
-            tracing::warn!(%reason, "jobs are kept apart less well than they could be");
-        }
     }
 }

@@ -16,6 +16,7 @@ mod child;
 mod nursery;
 mod board;
 mod share;
+mod totals;
 mod dispatch;
 mod tend;
 
@@ -243,7 +244,7 @@ impl Fleet {
         self.shared.making.close();
         // Children that are being made end with whoever makes them.
         let _ = tokio::time::timeout(child::REAP_DEADLINE, self.shared.making.wait()).await;
-        let children = self.shared.nursery.drain().into_iter().chain(self.shared.board.drain());
+        let children = self.shared.nursery.drain_all().into_iter().chain(self.shared.board.drain());
         let ended = join_all(children.map(|child| self.shared.nursery.retire(child))).await;
         for undead in ended.into_iter().filter_map(Result::err) {
             tracing::error!(reason = undead.reason, "a child is left behind");
@@ -366,16 +367,18 @@ impl Shared {
     }
 
     /// Takes a device that no job has out of use.
-    fn lose(&self, device: Device, reason: String, undead: Option<Undead>) {
-        if let Some(mut lease) = self.board.lease_device(device) {
-            lease.seats[0].lost = Some(Lost::new(reason.clone(), undead));
-            drop(lease);
-            crate::observe::device_quarantined(&device, &reason);
+    fn lose(self: &Arc<Self>, device: Device, reason: String, undead: Option<Undead>) {
+        let Some(mut lease) = self.board.lease_device(device) else { return };
+        if let Some(seat) = lease.seats.first_mut() {
+            seat.lost = Some(Lost::new(reason, undead));
+            if let Some(warm) = seat.warm.take() {
+                self.end_later(warm.child);
+            }
         }
-        self.publish();
+        self.give_back(lease);
     }
 
-    fn lose_by(&self, device: Device, error: NoChild) {
+    fn lose_by(self: &Arc<Self>, device: Device, error: NoChild) {
         let reason = error.to_string();
         match error {
             NoChild::Undead(undead) => self.lose(device, reason, Some(undead)),

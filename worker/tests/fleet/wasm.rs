@@ -266,6 +266,14 @@ async fn what_the_node_cannot_do_is_refused_before_it_starts() {
         Err(ExecuteError::Unsupported(text)) => assert!(text.contains("limits.memory"), "{text}"),
         other => panic!("not refused: {other:?}"),
     }
+    // Nothing is made for it: neither memory nor a place in a queue.
+    let mut large = counting(1);
+    large.envelope.limits.memory = Quantity(1 << 16);
+    large.envelope.outputs[0].length = Quantity(1 << 62);
+    match site.run(ALICE, large).await {
+        Err(ExecuteError::Unsupported(text)) => assert!(text.contains("outputs are larger"), "{text}"),
+        other => panic!("not refused: {other:?}"),
+    }
     let mut other = counting(1);
     other.envelope.program = Program::Oci { image: String::new(), command: vec![], devices: 0 };
     match site.run(ALICE, other).await {
