@@ -3,15 +3,19 @@
 //! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
+mod builtin;
 mod cuda;
+mod oci;
 mod wasm;
 
+pub use builtin::{BuiltinExecutor, reference};
 pub use cuda::{CudaExecutor, Gpu, gpus};
+pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind};
+use protocol::job::{Blob, Envelope, Kind, Program};
 use protocol::resource::{Unit, Usage};
 use protocol::wire::Isolation;
 use serde::{Deserialize, Serialize};
@@ -29,6 +33,8 @@ pub struct ExecuteConfig {
     pub wasm: WasmConfig,
     /// CUDA jobs.
     pub cuda: CudaConfig,
+    /// Container jobs.
+    pub oci: OciConfig,
 }
 
 /// Bounds of WebAssembly jobs.
@@ -222,6 +228,11 @@ pub trait Executor: Send + Sync {
         None
     }
 
+    /// Refuses a job by what its envelope declares, before memory is taken for it.
+    fn check(&self, _job: &JobInput) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
     /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
     ///
     /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers
@@ -242,6 +253,7 @@ pub fn run_here(
     progress: watch::Sender<Usage>,
     cancel: CancellationToken,
 ) -> Result<Delivered, ExecuteError> {
+    executor.check(&job)?;
     let mut regions: Vec<Region> = job.output_lengths().map(|length| Box::new(vec![0u8; length]) as Region).collect();
     let produced = executor.execute(job, &mut regions, progress, cancel)?;
     let taken = regions.iter().zip(&produced.lengths);
@@ -250,27 +262,40 @@ pub fn run_here(
 }
 
 /// The executors that the supervisor calls itself, because their programs have processes of their own.
-pub fn here(_config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
-    Ok(Vec::new())
+pub fn here(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
+    if !config.oci.enabled {
+        return Ok(Vec::new());
+    }
+    // Who turns container jobs on wants to know at once that they cannot run.
+    let oci = OciExecutor::find(&config.oci);
+    let oci = oci.map_err(|reason| ExecuteError::Unsupported(format!("container jobs are turned on, but {reason}")))?;
+    tracing::info!(toolchain = oci.toolchain(), images = config.oci.images.len(), "container jobs are accepted");
+    Ok(vec![Arc::new(oci)])
 }
 
 impl JobInput {
     /// How much memory each output needs on one of the job's devices.
     pub fn output_lengths(&self) -> impl Iterator<Item = usize> + '_ {
-        let parts = u64::from(self.envelope.program.devices().max(1));
+        let parts = match &self.envelope.program {
+            Program::Cuda { devices, .. } => u64::from(*devices).max(1),
+            Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => 1,
+        };
         // The sum of all lengths was held against the operator's bound, far below the address space.
         self.envelope.outputs.iter().map(move |output| (output.length.get() / parts) as usize)
     }
 
     /// The program's bytes, after checking that the blobs are those of the envelope.
     fn program(&self) -> Result<&Bytes, ExecuteError> {
+        self.check_blobs()?;
+        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+    }
+
+    /// Refuses blobs that are not those of the envelope.
+    fn check_blobs(&self) -> Result<(), ExecuteError> {
         let declared: Vec<Blob> = self.envelope.blobs().collect();
         let same = declared.len() == self.blobs.len()
             && declared.iter().zip(&self.blobs).all(|(blob, bytes)| blob.length.get() == bytes.len() as u64);
-        if !same {
-            return Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into()));
-        }
-        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+        if same { Ok(()) } else { Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into())) }
     }
 
     /// The inputs' bytes.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// Where a runner works.
 pub(super) struct Desk {
     channel: Arc<Channel>,
-    executors: Vec<Box<dyn Executor>>,
+    executors: Vec<Arc<dyn Executor>>,
     /// The job that runs. Whoever speaks about it holds this, so that nothing is said after its end.
     active: Mutex<Option<Active>>,
     /// Told when a job begins.
@@ -39,7 +39,7 @@ struct Work {
 }
 
 impl Desk {
-    pub(super) fn new(channel: Arc<Channel>, executors: Vec<Box<dyn Executor>>) -> Arc<Self> {
+    pub(super) fn new(channel: Arc<Channel>, executors: Vec<Arc<dyn Executor>>) -> Arc<Self> {
         Arc::new(Self { channel, executors, active: Mutex::default(), begun: Condvar::new() })
     }
 

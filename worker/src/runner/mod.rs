@@ -77,7 +77,7 @@ fn say(channel: &Channel, message: &FromRunner) -> Result<(), ChannelError> {
 }
 
 /// Locks this process, with its executors built half-way.
-fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Box<dyn Executor>>, Facts), String> {
+fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Arc<dyn Executor>>, Facts), String> {
     let begun = sandbox::begin(lockdown, channel).map_err(|error| error.to_string())?;
     let executors = role::executors(role)?;
     let Confinement { isolation, missing } = begun.finish().map_err(|error| error.to_string())?;

@@ -1,12 +1,13 @@
 //! Building what a runner is there for, and trying it before strangers do.
 
 use super::message::Role;
-use crate::execute::{CudaExecutor, ExecuteError, Executor, JobInput, WasmExecutor, run_here};
+use crate::execute::{BuiltinExecutor, CudaExecutor, ExecuteError, Executor, JobInput, WasmExecutor, run_here};
 use alloy::primitives::keccak256;
 use bytes::Bytes;
 use protocol::amount::Quantity;
 use protocol::job::{Blob, Envelope, Kind, Limits, OutputBuffer, Program, Verify};
 use protocol::resource::{Unit, Usage};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,20 +21,23 @@ const REHEARSAL: &[u8] = b"\0asm\x01\0\0\0\
     \x0a\x06\x01\x04\0\x41\0\x0b";
 
 /// The executors of a role, ready to run. Those of a GPU open it.
-pub(super) fn executors(role: Role) -> Result<Vec<Box<dyn Executor>>, String> {
+pub(super) fn executors(role: Role) -> Result<Vec<Arc<dyn Executor>>, String> {
     match role {
         Role::Probe(_) => Ok(Vec::new()),
         Role::Cpu(config) => {
             let wasm = WasmExecutor::new(config).map_err(|error| error.to_string())?;
-            Ok(vec![Box::new(wasm)])
+            Ok(vec![Arc::new(wasm)])
         }
-        Role::Gpu(config) => Ok(vec![Box::new(CudaExecutor::find(&config)?)]),
+        Role::Gpu(config) => {
+            let cuda = Arc::new(CudaExecutor::find(&config)?);
+            Ok(vec![cuda.clone(), Arc::new(BuiltinExecutor::new(cuda))])
+        }
     }
 }
 
 /// Runs a tiny job behind the locks: a process that they would break is found out before it takes a real one, and
 /// what is set up on the first use is set up now.
-pub(super) fn rehearse(executors: &[Box<dyn Executor>]) -> Result<(), String> {
+pub(super) fn rehearse(executors: &[Arc<dyn Executor>]) -> Result<(), String> {
     for executor in executors.iter().filter(|executor| executor.kind() == Kind::Wasm) {
         let nobody = watch::channel(Usage::default()).0;
         let done = run_here(&**executor, rehearsal(executor.memory()), nobody, CancellationToken::new());

@@ -10,11 +10,13 @@
 //! A kernel cannot be interrupted from here: limits are checked between short groups of launches. A kernel that runs on
 //! past its job is left behind, and the device takes no other job until it is idle again.
 
-mod compile;
-mod device;
+pub(super) mod blas;
+pub(super) mod call;
+pub(super) mod compile;
+pub(super) mod device;
 mod libraries;
 mod prepare;
-mod run;
+pub(super) mod run;
 mod probe;
 
 pub use probe::{Gpu, gpus};
@@ -106,16 +108,21 @@ impl Executor for CudaExecutor {
         }
         job.require_toolchain(toolchain, &self.toolchain())?;
         let memory = job.require_memory(self.memory())?;
-        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        let context = lease.open(DEVICE)?;
         let stop = Stop::new(&job, cancel);
         let mut meter = Meter::new(&job, memory, progress);
-
         let cubin = self.compiler.compile(job.program()?, &mut meter)?;
-        match run::run(context, &self.facts, &job, &cubin, outputs, &stop, &mut meter) {
+        self.on_device(|context| run::run(context, &self.facts, &job, &cubin, outputs, &stop, &mut meter))
+    }
+}
+
+impl CudaExecutor {
+    /// Runs something that has the device to itself, and leaves the device ready for the next.
+    pub(super) fn on_device(&self, run: impl FnOnce(&Context) -> Outcome) -> Result<Produced, ExecuteError> {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        match run(lease.open(DEVICE)?) {
             Outcome::Ended(ended) => ended,
             Outcome::Faulted(error) => {
-                tracing::warn!(%error, "a kernel broke the CUDA context, which is made anew");
+                tracing::warn!(%error, "the CUDA context is broken, and made anew");
                 lease.reset();
                 Err(error)
             }
@@ -125,6 +132,16 @@ impl Executor for CudaExecutor {
                 Err(error)
             }
         }
+    }
+
+    /// Machine code for this device of a source that ships with the worker.
+    pub(super) fn machine_code(&self, source: &[u8]) -> Result<Vec<u8>, String> {
+        self.compiler.compile_trusted(source)
+    }
+
+    /// Compute capability of the device, such as (9, 0).
+    pub(super) const fn capability(&self) -> (i32, i32) {
+        self.compiler.capability()
     }
 }
 
