@@ -54,6 +54,7 @@ fn act(channel: &Channel, act: &Act, scene: &Scene, elder: Option<Elder>, work: 
         Act::SendNonsense => attacks::memory::send_nonsense(),
         Act::Receive => receive(channel),
         Act::Tamper => tamper(channel),
+        Act::CallBy32Bits => note(channel, &attacks::call_by_32_bits().to_string()),
         Act::Sleep => std::thread::sleep(std::time::Duration::from_secs(600)),
         Act::RunWasm | Act::RunCuda(_) => note(channel, &work::run(work.unwrap())),
     }

@@ -34,6 +34,8 @@ pub(crate) enum Act {
     Receive,
     /// Tampers with the memory that it is sent.
     Tamper,
+    /// Asks for its number by the system calls of 32 bits.
+    CallBy32Bits,
     /// Does nothing.
     Sleep,
     /// Runs a sample job in WebAssembly.
