@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Tamper,
     /// Asks for its number by the system calls of 32 bits.
     CallBy32Bits,
+    /// Names its threads, those of before and those of after.
+    NameThreads,
     /// Does nothing.
     Sleep,
     /// Runs a sample job in WebAssembly.
