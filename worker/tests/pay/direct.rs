@@ -166,7 +166,7 @@ impl Client {
                     self.account.apply(&voucher.voucher);
                     self.paid = receipt.statement.amount;
                 }
-                ToClient::Job { job } if job.state.is_terminal() => return *job,
+                ToClient::Job { job: view } if view.id == job && view.state.is_terminal() => return *view,
                 _ => {}
             }
         }
