@@ -69,7 +69,6 @@ mod tests {
     use protocol::amount::Timestamp;
     use protocol::job::{Blob, result_hash};
 
-    #[expect(clippy::panic, reason = "that is what is tested")]
     async fn panics() {
         panic!("a fault in the worker");
     }
