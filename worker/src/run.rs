@@ -11,6 +11,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::link::KeeperLink;
 use crate::market::{Market, ReadError};
 use crate::node::{Node, now};
+use crate::outlet::Outlet;
 use crate::watch::{self, Watch};
 use alloy::primitives::Address;
 use protocol::address_book::AddressBook;
@@ -178,26 +179,29 @@ impl Worker {
             }
             "the admin port"
         });
+        let mut outlets: Vec<Arc<dyn Outlet>> = Vec::new();
         if let Some(link) = self.link {
+            outlets.push(link.clone());
             node.report_keeper(Err("not connected yet".into()));
             parts.spawn(async move {
                 connect::run(link).await;
                 "the connection to the keeper"
             });
         }
-        let (config, domain) = (node.config.clone(), node.domain.clone());
-        let watch = Watch::new(config, domain, node.ledger.clone(), node.market.clone(), self.sender);
-        let watched = node.clone();
-        parts.spawn(async move {
-            watch::run(watched, watch, asked).await;
-            "the watch over batches"
-        });
         if let Some((listener, direct)) = self.direct {
+            outlets.push(direct.clone());
             parts.spawn(async move {
                 direct.serve(listener).await;
                 "the direct endpoint"
             });
         }
+        let (config, domain) = (node.config.clone(), node.domain.clone());
+        let watch = Watch::new(config, domain, node.ledger.clone(), node.market.clone(), self.sender);
+        let watched = node.clone();
+        parts.spawn(async move {
+            watch::run(watched, watch, outlets, asked).await;
+            "the watch over batches"
+        });
         let ended = tokio::select! {
             () = stages.stop.cancelled() => None,
             () = drain::finished(&node, stages.drain) => None,
@@ -230,6 +234,9 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     let found = market.provider_of(key.address()).await?;
     if found != config.provider && key.address() != config.provider {
         return Err(RunError::NotRegistered { worker: key.address(), provider: config.provider, found });
+    }
+    if key.address() == config.provider {
+        tracing::warn!("the worker key is the payout address itself: give the worker a key of its own");
     }
     let resources = market.resources().await?;
     if !config.offers.iter().any(|offer| resources.iter().any(|resource| resource.name == offer.resource)) {
