@@ -112,6 +112,10 @@ impl Connection {
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
+                () = link.offers_due() => {
+                    self.offers.reconnected();
+                    self.publish(&mut socket).await?;
+                }
                 _ = renewals.tick() => self.publish(&mut socket).await?,
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {

@@ -13,6 +13,8 @@ pub mod command;
 pub mod config;
 mod run;
 mod status;
+pub mod doctor;
+pub mod bench;
 mod node;
 mod market;
 mod offer;
@@ -28,6 +30,8 @@ mod prove;
 mod credit;
 pub mod ledger;
 mod watch;
+mod visibility;
+pub mod monitor;
 mod observe;
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(crate) struct KeeperLink {
     info: Mutex<Option<Info>>,
     up: AtomicBool,
     due: Notify,
+    offers_due: Notify,
 }
 
 impl KeeperLink {
@@ -69,7 +70,7 @@ impl KeeperLink {
             base.set_path(&format!("{}/", base.path()));
         }
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).tcp_nodelay(true).build()?;
-        Ok(Self { node, base, http, info: Mutex::default(), up: AtomicBool::new(false), due: Notify::new() })
+        Ok(Self { node, base, http, info: Mutex::default(), up: AtomicBool::new(false), due: Notify::new(), offers_due: Notify::new() })
     }
 
     /// The keeper's address, once it has said its terms.
@@ -88,6 +89,16 @@ impl KeeperLink {
     /// Resolves when a report may be due.
     pub(crate) async fn reports_due(&self) {
         self.due.notified().await;
+    }
+
+    /// Has every offer sent again: buyers do not see them.
+    pub(crate) fn offer_again(&self) {
+        self.offers_due.notify_one();
+    }
+
+    /// Resolves when every offer is to be sent again.
+    pub(crate) async fn offers_due(&self) {
+        self.offers_due.notified().await;
     }
 
     /// Address of the worker's socket.

@@ -6,7 +6,8 @@
 mod cuda;
 mod wasm;
 
-pub use cuda::CudaExecutor;
+pub(crate) use cuda::NVML;
+pub use cuda::{CudaExecutor, Device, Inventory, Library, take_inventory};
 pub use wasm::WasmExecutor;
 
 use bytes::Bytes;

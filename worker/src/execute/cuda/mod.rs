@@ -12,9 +12,13 @@
 
 mod compile;
 mod device;
+mod inventory;
 mod libraries;
 mod prepare;
 mod run;
+
+pub(crate) use inventory::NVML;
+pub use inventory::{Device, Inventory, Library, take as take_inventory};
 
 use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use cudarc::driver::sys;
