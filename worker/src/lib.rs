@@ -24,6 +24,7 @@ mod connect;
 mod direct;
 mod job;
 pub mod execute;
+pub mod sandbox;
 pub mod meter;
 pub mod accept;
 mod prove;

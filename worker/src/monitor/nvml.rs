@@ -1,7 +1,7 @@
 //! The monitor's own process: asks NVML, prints lines.
 
 use super::{DeviceSample, Line};
-use crate::execute::NVML;
+use crate::execute::inventory::NVML;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;

@@ -45,6 +45,7 @@ fn source_job(source: &[u8], kernel: &str, repeat: u32, arguments: Vec<Argument>
         envelope,
         blobs: vec![Bytes::copy_from_slice(source)],
         rank: 0,
+        devices: vec![],
         unit: Unit::GpuMs,
         max_units: Quantity(10_000),
     }

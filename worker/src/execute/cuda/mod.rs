@@ -12,13 +12,13 @@
 
 mod compile;
 mod device;
-mod inventory;
+pub mod inventory;
 mod libraries;
 mod prepare;
 mod run;
+mod probe;
 
-pub(crate) use inventory::NVML;
-pub use inventory::{Device, Inventory, Library, take as take_inventory};
+pub use probe::{Gpu, gpus};
 
 use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use cudarc::driver::sys;
@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the test kit's device, whose results no network may take for a GPU's.
 const EMULATED: &str = "emulated";
+/// The fleet shows a process no other device than its own.
+const DEVICE: u32 = 0;
 /// Driver of CUDA 12.8 (570): the bindings call its timer, and a kernel's parameters are told since 12.4.
 const OLDEST_DRIVER: i32 = 12_080;
 
@@ -58,14 +60,9 @@ impl CudaExecutor {
         if !config.enabled {
             return Err("it is turned off in the configuration (cuda.enabled)".into());
         }
-        libraries::preload(&config.libraries);
-        libraries::require()?;
+        require_driver(config)?;
         let driver = |error| format!("the CUDA driver does not work: {error}");
-        let version = device::driver_version().map_err(driver)?;
-        if version < OLDEST_DRIVER {
-            return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
-        }
-        let context = Context::open(config.device).map_err(driver)?;
+        let context = Context::open(DEVICE).map_err(driver)?;
         let facts = context.facts().map_err(driver)?;
         if facts.name == EMULATED && !config.allow_emulated {
             return Err("the only device is the test kit's emulation, which no network accepts".into());
@@ -111,7 +108,7 @@ impl Executor for CudaExecutor {
         job.require_toolchain(toolchain, &self.toolchain())?;
         let memory = job.require_memory(self.memory())?;
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        let context = lease.open(self.config.device)?;
+        let context = lease.open(DEVICE)?;
         let stop = Stop::new(&job, cancel);
         let mut meter = Meter::new(&job, memory, progress);
 
@@ -169,6 +166,17 @@ impl Lease {
             other => other,
         };
     }
+}
+
+/// Loads the operator's libraries, or says what is missing.
+fn require_driver(config: &CudaConfig) -> Result<(), String> {
+    libraries::preload(&config.libraries);
+    libraries::require()?;
+    let version = device::driver_version().map_err(|error| format!("the CUDA driver does not work: {error}"))?;
+    if version < OLDEST_DRIVER {
+        return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
+    }
+    Ok(())
 }
 
 /// Whether a driver error is the kernel's doing, and leaves a context in which nothing works any more.
