@@ -11,12 +11,17 @@ mod process;
 mod keeper;
 mod cgroup;
 mod lockdown;
+mod privileges;
+mod landlock;
+mod seccomp;
+mod report;
 
 pub use cgroup::{Cgroup, CgroupLimits};
 pub use channel::{Channel, ChannelError, Supervision};
-pub use lockdown::{Begun, Lockdown, Profile, begin};
+pub use lockdown::{Begun, Confinement, Lockdown, Profile, begin};
 pub use process::{Exit, Identity, Orphan, Process, Spawn, Unkillable, kill_orphan};
 pub use protocol::wire::{Isolation, IsolationLevel};
+pub use report::{Primitive, report};
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
