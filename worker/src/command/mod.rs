@@ -1,18 +1,38 @@
 //! The command line of `capa-worker`: one file a verb.
 
+mod init;
+mod doctor;
+mod bench;
+mod status;
+
 use crate::Config;
 use clap::{Args, Parser};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Sells compute of this machine for CAPA.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub enum Command {
+    /// Writes a commented configuration and makes a worker key.
+    Init(init::Init),
+    /// Looks at everything that keeps this worker from earning, and says what to do about it.
+    ///
+    /// The exit code is 0 if nothing failed, else the class of the first failure: 2 configuration, 3 key, 4 chain,
+    /// 5 registry, 6 sandbox, 7 GPU, 8 disk, 9 clock, 10 market.
+    Doctor(doctor::Doctor),
+    /// Measures this machine, and signs what was measured.
+    Bench(bench::Bench),
     /// Takes jobs until it is told to stop.
     Run(File),
-    /// Prints jobs, earnings and health of the worker with this configuration, as JSON.
-    Status(File),
+    /// Prints this worker's own view beside the market's view of it.
+    Status(status::Status),
+    /// Prints what the CUDA libraries say of themselves; `doctor` asks it.
+    #[command(hide = true)]
+    Inventory,
+    /// Prints how the GPUs are, line by line; a running worker asks it.
+    #[command(hide = true)]
+    Monitor,
 }
 
 /// Where the configuration is.
@@ -26,8 +46,13 @@ pub struct File {
 impl File {
     /// Reads the configuration; `CAPA_WORKER_…` in the environment overrides it.
     pub fn load(&self) -> Result<Config, service::config::ConfigError> {
-        service::config::load(Some(&self.config), "CAPA_WORKER_")
+        load(&self.config)
     }
+}
+
+/// Reads a configuration; `CAPA_WORKER_…` in the environment overrides it.
+pub(crate) fn load(path: &Path) -> Result<Config, service::config::ConfigError> {
+    service::config::load(Some(path), "CAPA_WORKER_")
 }
 
 impl Command {
@@ -36,16 +61,23 @@ impl Command {
         // A runtime starts threads, and a job's process must not have any before it is locked: so each verb that
         // needs one starts it itself.
         match self {
-            Self::Run(file) => wait_for(async { Ok(crate::run(file.load()?, service::shutdown::on_signal()).await?) })?,
-            Self::Status(file) => wait_for(async {
-                println!("{:#}", crate::status(&file.load()?).await?);
-                Ok(())
-            })?,
+            Self::Init(init) => init.run(),
+            Self::Doctor(doctor) => wait_for(doctor.run()),
+            Self::Bench(bench) => wait_for(bench.run()),
+            Self::Run(file) => wait_for(async {
+                crate::run(file.load()?, service::shutdown::on_signal()).await?;
+                Ok(ExitCode::SUCCESS)
+            }),
+            Self::Status(status) => wait_for(status.run()),
+            Self::Inventory => doctor::take_inventory(),
+            Self::Monitor => {
+                crate::monitor::report(&mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn wait_for(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn wait_for(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
