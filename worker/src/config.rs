@@ -3,6 +3,7 @@
 use crate::execute::ExecuteConfig;
 use alloy::primitives::Address;
 use protocol::amount::{Amount, Price, Quantity};
+use protocol::wire::{Isolation, IsolationLevel};
 use serde::Deserialize;
 use service::chain::client::ChainConfig;
 use service::keystore::KeySource;
@@ -47,6 +48,13 @@ pub struct Config {
     /// Devices and libraries of the executors.
     #[serde(default)]
     pub execute: ExecuteConfig,
+    /// How jobs are kept apart from the machine and from each other.
+    #[serde(default)]
+    pub sandbox: SandboxConfig,
+    /// The program that jobs' processes run, `capa-worker`. No key of the file: it is this very program, even after
+    /// the file it was started from was replaced. Only programs that hold a worker in themselves name another one.
+    #[serde(skip, default = "this_program")]
+    pub runner: PathBuf,
 }
 
 /// A resource for sale.
@@ -134,6 +142,75 @@ pub struct DirectConfig {
     pub redeem: Amount,
 }
 
+/// How jobs are kept apart from the machine and from each other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// Jobs of strangers run only where at least this is in force.
+    pub require: IsolationLevel,
+    /// Payers whose jobs run whatever is in force.
+    pub friends: Vec<Address>,
+    /// User numbers for jobs' processes, which nothing else on the machine may have. Used by a worker that is root.
+    pub users: Users,
+    /// How long a process waits for another job of its tenant before it is ended, in seconds.
+    pub idle_s: u64,
+    /// How long a job may go on after its wall time, or after it was told to stop, before its process is killed, in
+    /// milliseconds.
+    pub grace_ms: u64,
+}
+
+/// A range of user numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// The first.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            require: IsolationLevel::Confined,
+            friends: Vec::new(),
+            users: Users { first: 700_000, count: 1_000 },
+            idle_s: 300,
+            grace_ms: 5_000,
+        }
+    }
+}
+
+impl SandboxConfig {
+    /// Whether a tenant's jobs may run with only this in force, or a sentence that says what is missing.
+    pub fn admit(&self, tenant: Address, isolation: Isolation) -> Result<(), String> {
+        if isolation.level() >= self.require || self.friends.contains(&tenant) {
+            return Ok(());
+        }
+        let Isolation { rlimits, landlock, seccomp, user, network, cgroup } = isolation;
+        let strict = self.require == IsolationLevel::Isolated;
+        let missing: Vec<&str> = [
+            (!rlimits, "resource limits"),
+            (!landlock, "file access rules (Landlock)"),
+            (!seccomp, "a system call filter (seccomp)"),
+            (strict && !user, "users of their own"),
+            (strict && !network, "a network of their own"),
+            (strict && cgroup == 0, "a control group"),
+        ]
+        .into_iter()
+        .filter_map(|(is_missing, name)| is_missing.then_some(name))
+        .collect();
+        Err(format!(
+            "this worker runs jobs of strangers only where they are better kept apart: {} missing here (its operator \
+             finds out why by `capa-worker doctor`, adds payers to sandbox.friends, or lowers sandbox.require)",
+            match missing.as_slice() {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(", ")),
+            }
+        ))
+    }
+}
+
 /// A key of the configuration contradicts another.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -167,6 +244,8 @@ impl Config {
             (self.limits.unaccepted == Amount::ZERO, "limits.unaccepted"),
             (self.claim.poll_ms == 0, "claim.poll_ms"),
             (self.claim.batches == 0, "claim.batches"),
+            (self.sandbox.users.count == 0, "sandbox.users.count"),
+            (self.sandbox.users.first == 0, "sandbox.users.first"),
             (self.direct.as_ref().is_some_and(|direct| direct.interval_ms == 0), "direct.interval_ms"),
         ] {
             if zero {
@@ -175,6 +254,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The file that this process runs, by its open handle rather than by its name.
+fn this_program() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -234,12 +318,29 @@ mod tests {
         assert_eq!(full.limits.unaccepted, defaults.unaccepted);
         assert_eq!(full.limits.keeper, defaults.keeper);
         assert_eq!(full.claim.minimum, ClaimConfig::default().minimum);
+        assert_eq!(full.sandbox, SandboxConfig::default());
+        assert_eq!(full.execute.cuda, crate::execute::CudaConfig::default());
     }
 
     #[test]
     fn unknown_keys_are_refused() {
         let text = format!("speed = 9\n{EXAMPLE}");
         assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("speed"));
+    }
+
+    #[test]
+    fn strangers_are_told_what_is_missing() {
+        let friend = Address::repeat_byte(7);
+        let config = SandboxConfig { friends: vec![friend], ..SandboxConfig::default() };
+        let confined = Isolation { rlimits: true, landlock: true, seccomp: true, ..Isolation::default() };
+        assert_eq!(config.admit(Address::ZERO, confined), Ok(()));
+        let open = Isolation { landlock: false, ..confined };
+        let text = config.admit(Address::ZERO, open).unwrap_err();
+        assert!(text.contains("file access rules (Landlock) is missing here"), "{text}");
+        assert_eq!(config.admit(friend, open), Ok(()));
+        let strict = SandboxConfig { require: IsolationLevel::Isolated, ..config };
+        let text = strict.admit(Address::ZERO, Isolation { user: true, ..confined }).unwrap_err();
+        assert!(text.contains("a network of their own, a control group are missing here"), "{text}");
     }
 
     #[test]

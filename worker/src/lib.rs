@@ -3,7 +3,9 @@
 //! The [`command`] line reads a configuration and starts what was asked for. In the order in which a job flows:
 //! 1. [`config`] says what is sold and where trust ends; [`run`](crate::run()) opens everything and checks it.
 //! 2. `offer` signs offers; `connect` keeps the socket to the keeper, `direct` serves clients that pay without one.
-//! 3. `job` works on an assignment: blobs by hash, an executor of [`execute`], a receipt every interval from [`meter`].
+//! 3. `job` works on an assignment: blobs by hash, a run in the [`fleet`], a receipt every interval from [`meter`].
+//!    The fleet hands the program to a child process of its own, the [`runner`], which has given up everything
+//!    ([`sandbox`]) but the executors of [`execute`].
 //! 4. [`accept`] holds every acceptance against PROTOCOL.md section 9 and the chain (`market`); only then does it count.
 //! 5. [`ledger`] has it on disk before anyone is told, so a crash loses nothing.
 //! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, and if the keeper is wound
@@ -23,6 +25,8 @@ mod link;
 mod connect;
 mod direct;
 mod job;
+pub mod fleet;
+pub mod runner;
 pub mod execute;
 pub mod sandbox;
 pub mod meter;
@@ -33,6 +37,7 @@ pub mod ledger;
 mod watch;
 mod visibility;
 pub mod monitor;
+mod lookout;
 mod observe;
 
 #[cfg(test)]
@@ -40,4 +45,4 @@ mod fixture;
 
 pub use config::Config;
 pub use run::{RunError, Worker, run};
-pub use status::status;
+pub use status::{Status, status};

@@ -3,7 +3,7 @@
 mod surroundings;
 
 pub(crate) use surroundings::{
-    Unsettled, device_alarm, devices_sampled, isolation, market_seen, monitor_failed, unsettled, xid,
+    device, device_alarm, devices_sampled, isolation, market_seen, monitor_failed, unsettled, xid,
 };
 
 use crate::accept::AcceptanceError;
@@ -47,6 +47,39 @@ pub(crate) fn job_delivered(job: JobId, amount: Amount) {
 pub(crate) fn job_failed(job: JobId, refusal: &Refusal) {
     metrics::counter!("capa_worker_jobs_total", "end" => refusal.code.as_str()).increment(1);
     tracing::warn!(%job, code = refusal.code.as_str(), reason = refusal.detail, "a job failed");
+}
+
+pub(crate) fn child_started(site: &dyn Display) {
+    metrics::counter!("capa_worker_children_total", "event" => "started").increment(1);
+    metrics::gauge!("capa_worker_children").increment(1.0);
+    tracing::debug!(%site, "a process for jobs was started");
+}
+
+pub(crate) fn child_ended(site: &dyn Display) {
+    metrics::counter!("capa_worker_children_total", "event" => "ended").increment(1);
+    metrics::gauge!("capa_worker_children").decrement(1.0);
+    tracing::debug!(%site, "a process for jobs was ended");
+}
+
+pub(crate) fn orphan_killed(pid: u32) {
+    metrics::counter!("capa_worker_children_total", "event" => "orphan_killed").increment(1);
+    tracing::warn!(pid, "a process that an earlier start left behind was killed");
+}
+
+pub(crate) fn device_quarantined(device: &dyn Display, reason: &str) {
+    metrics::counter!("capa_worker_children_total", "event" => "quarantined").increment(1);
+    metrics::gauge!("capa_worker_devices_quarantined").increment(1.0);
+    tracing::error!(%device, reason, "a device takes no jobs until it works again");
+}
+
+pub(crate) fn device_recovered(device: &dyn Display) {
+    metrics::gauge!("capa_worker_devices_quarantined").decrement(1.0);
+    tracing::info!(%device, "a device that was in quarantine works again");
+}
+
+pub(crate) fn usage_clamped() {
+    metrics::counter!("capa_worker_usage_clamped_total").increment(1);
+    tracing::warn!("a job's process claimed more than it can have used; what is beyond that is not billed");
 }
 
 pub(crate) fn receipt_refused(job: JobId, sequence: u64, refusal: &Refusal) {

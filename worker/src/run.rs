@@ -3,9 +3,10 @@
 use crate::config::{Config, ConfigError};
 use crate::connect;
 use crate::direct::Direct;
-use crate::execute::{ExecuteError, executors};
+use crate::fleet::{Fleet, FleetConfig, FleetError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::link::{KeeperLink, LinkError};
+use crate::lookout::Lookout;
 use crate::market::{Market, ReadError};
 use crate::node::{Node, now};
 use crate::watch;
@@ -15,7 +16,7 @@ use protocol::signature::SigningKey;
 use protocol::wire::{Code, Refusal};
 use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
 use service::config::read_json;
-use service::health::{Health, serve_admin};
+use service::health::{Health, serve_admin_with};
 use service::keystore::{KeystoreError, read_key};
 use service::shutdown::Shutdown;
 use service::telemetry::{self, Metrics};
@@ -69,9 +70,9 @@ pub enum RunError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// An executor cannot be made.
+    /// There is nothing to run jobs in.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Fleet(#[from] FleetError),
     /// Transactions cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -162,10 +163,12 @@ impl Worker {
     /// Works until the shutdown.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let node = self.node;
+        let lookout = Lookout::new(node.clone(), self.link.clone());
+        let routes = lookout.routes();
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let (admin, health, metrics, stop) = (self.admin, node.health.clone(), self.metrics, node.shutdown.clone());
         parts.spawn(async move {
-            if let Err(error) = serve_admin(admin, health, metrics, stop).await {
+            if let Err(error) = serve_admin_with(admin, health, metrics, routes, stop).await {
                 tracing::error!(%error, "the admin port failed");
             }
             "the admin port"
@@ -181,6 +184,10 @@ impl Worker {
         parts.spawn(async move {
             watch::run(watched, link, sender).await;
             "the watch over batches"
+        });
+        parts.spawn(async move {
+            lookout.run().await;
+            "the look-out"
         });
         if let Some((listener, direct)) = self.direct {
             parts.spawn(async move {
@@ -198,6 +205,7 @@ impl Worker {
             tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
         }
         while parts.join_next().await.is_some() {}
+        node.fleet.close().await;
         node.ledger.close().await;
         ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
     }
@@ -231,8 +239,11 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     if interrupted > 0 {
         tracing::warn!(interrupted, "jobs that ran when the worker ended are reported as failed");
     }
+    let health = Health::new();
+    let fleet = Fleet::start(FleetConfig::new(&config), &config.execute, health.clone()).await?;
+    introduce(&fleet);
     Ok(Node {
-        executors: executors(&config.execute)?,
+        fleet,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         domain: book.domain(),
         key,
@@ -240,10 +251,21 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
         market,
         token,
         resources,
-        health: Health::new(),
+        health,
         shutdown: Shutdown::new(),
         running: Default::default(),
         offered: Mutex::new(offered.into_iter().map(|signed| signed.offer).collect()),
         config,
     })
+}
+
+/// Tells the operator what this node runs, and whom it will turn away.
+fn introduce(fleet: &Fleet) {
+    let inventory = fleet.inventory();
+    let (kinds, toolchains) = (&inventory.kinds, &inventory.toolchains);
+    tracing::info!(?kinds, ?toolchains, gpus = inventory.devices, isolation = ?inventory.isolation, "jobs are accepted");
+    // Nobody is the zero address, so this is what a stranger is told.
+    if let Err(reason) = fleet.admit(Address::ZERO) {
+        tracing::warn!(%reason, "only jobs of friends are run");
+    }
 }

@@ -33,6 +33,9 @@ pub enum Command {
     /// Prints how the GPUs are, line by line; a running worker asks it.
     #[command(hide = true)]
     Monitor,
+    /// Runs jobs for the worker that started it. It is of no use to anybody else.
+    #[command(hide = true)]
+    Runner,
 }
 
 /// Where the configuration is.
@@ -68,6 +71,7 @@ impl Command {
                 crate::run(file.load()?, service::shutdown::on_signal()).await?;
                 Ok(ExitCode::SUCCESS)
             }),
+            Self::Runner => Ok(crate::runner::run()),
             Self::Status(status) => wait_for(status.run()),
             Self::Inventory => doctor::take_inventory(),
             Self::Monitor => {

@@ -83,9 +83,7 @@ impl Direct {
         let kind = envelope.program.kind();
         let resource = self.node.check_match(assignment)?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
-        if self.node.executor(kind).is_none() {
-            return Err(Refusal::new(Code::Unsupported, format!("{kind} jobs are not run here")).into());
-        }
+        self.node.check_program(&envelope.program, assignment.order.order.payer)?;
         match envelope.blobs().find(|blob| !self.blobs.has(blob.hash)) {
             Some(missing) => {
                 let text = format!("blob {} is missing: upload it, then send the order again", missing.hash);

@@ -64,11 +64,6 @@ impl Bounds {
         admitted
     }
 
-    /// The newest that was believed.
-    pub(super) const fn last(&self) -> Usage {
-        self.last
-    }
-
     /// Whether any claim was not believed as it was.
     pub(super) const fn has_clamped(&self) -> bool {
         self.clamped
@@ -152,7 +147,6 @@ mod tests {
         assert!(!bounds.has_clamped(), "fuel is not bounded by time");
         assert_eq!(bounds.admit(&usage(20), Duration::ZERO, 0), usage(50));
         assert!(bounds.has_clamped());
-        assert_eq!(bounds.last(), usage(50));
     }
 
     #[test]

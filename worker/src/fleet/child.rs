@@ -1,11 +1,11 @@
 //! A child of the supervisor: a locked process that runs jobs of one tenant.
 
 use super::device::Site;
+use super::gpu::Environment;
 use super::nursery::Uid;
 use crate::execute::Gpu;
 use crate::runner::{Facts, FromRunner, Role, ToRunner};
 use crate::sandbox::{Cgroup, ChannelError, Exit, Lockdown, Process, SandboxError, Spawn, Supervision, Unkillable};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) enum StartError {
 /// What is started.
 pub(super) struct Plan {
     pub(super) program: PathBuf,
-    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) environment: Environment,
     pub(super) role: Role,
     pub(super) lockdown: Lockdown,
 }

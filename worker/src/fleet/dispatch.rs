@@ -158,9 +158,11 @@ impl Shared {
             // The first job of a child has the number 1.
             if child.next == 1 {
                 self.nursery.keep(child);
-            } else if let Some(seat) = lease.seats.iter_mut().find(|seat| {
-                seat.device.site() == site && seat.warm.is_none() && seat.lost.is_none()
-            }) {
+            } else if let Some(seat) = lease
+                .seats
+                .iter_mut()
+                .find(|seat| seat.device.site() == site && seat.warm.is_none() && seat.lost.is_none())
+            {
                 seat.leave(child, tenant);
             }
         }
@@ -200,7 +202,7 @@ impl Shared {
         });
         let mut results = Vec::new();
         for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
-            let Ended { child, undead, result, usage: _ } = ended;
+            let Ended { child, undead, result } = ended;
             if let Some(child) = child {
                 seat.leave(child, tenant);
             }
@@ -231,7 +233,7 @@ impl Shared {
             Site::Cpu => self.config.slots.min(2) as usize,
             Site::Gpu(_) => 1,
         };
-        let has_enough = |shared: &Self| shared.nursery.blanks(site) >= wanted || shared.closing.is_cancelled();
+        let has_enough = move |shared: &Self| shared.nursery.blanks(site) >= wanted || shared.closing.is_cancelled();
         if has_enough(self) || !lock(&self.pending).insert(site) {
             return;
         }

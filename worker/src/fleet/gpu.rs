@@ -13,26 +13,31 @@ const PASSED: [&str; 4] = ["LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "CAPA_EMULATED
 /// Where the driver describes its GPUs.
 const DRIVER: &str = "/proc/driver/nvidia/gpus";
 
-/// The environment of a child for the CPU: nothing.
-pub(super) const fn nothing() -> Vec<(OsString, OsString)> {
-    Vec::new()
+/// A whole environment.
+pub(super) type Environment = Vec<(OsString, OsString)>;
+
+/// What children learn of the supervisor's own environment.
+pub(super) fn passed() -> Environment {
+    let is_passed = |name: &OsString| PASSED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+    std::env::vars_os().filter(|(name, _)| is_passed(name)).collect()
 }
 
 /// The environment of a child that sees all GPUs that the supervisor was given.
-pub(super) fn all() -> Vec<(OsString, OsString)> {
-    let passed = std::env::vars_os().filter(|(name, _)| {
-        let name = name.to_string_lossy();
-        name != ORDER.0 && PASSED.iter().any(|prefix| name.starts_with(prefix))
-    });
-    passed.chain([(ORDER.0.into(), ORDER.1.into())]).collect()
+pub(super) fn all(passed: &Environment) -> Environment {
+    let others = passed.iter().filter(|(name, _)| name != ORDER.0).cloned();
+    others.chain([(ORDER.0.into(), ORDER.1.into())]).collect()
 }
 
 /// The environment of a child that sees the GPU of that number, and no other.
-pub(super) fn only(number: u32) -> Vec<(OsString, OsString)> {
-    let mut environment = all();
+pub(super) fn only(passed: &Environment, number: u32) -> Environment {
+    let mut environment = all(passed);
     environment.retain(|(name, _)| name != VISIBLE);
-    environment.push((VISIBLE.into(), selector(number, std::env::var(VISIBLE).ok().as_deref()).into()));
+    environment.push((VISIBLE.into(), selector(number, visible(passed)).into()));
     environment
+}
+
+fn visible(passed: &Environment) -> Option<&str> {
+    passed.iter().find(|(name, _)| name == VISIBLE).and_then(|(_, value)| value.to_str())
 }
 
 /// The name of a GPU for [`VISIBLE`], where the supervisor itself may see only some.
@@ -42,10 +47,8 @@ fn selector(number: u32, visible: Option<&str>) -> String {
 }
 
 /// The device files of a GPU: its own, where that can be told, and those that all share.
-pub(super) fn files(number: u32) -> Vec<PathBuf> {
-    let visible = std::env::var(VISIBLE).ok();
-    let minor = minor(Path::new(DRIVER), &selector(number, visible.as_deref()));
-    present(Path::new("/dev"), minor)
+pub(super) fn files(passed: &Environment, number: u32) -> Vec<PathBuf> {
+    present(Path::new("/dev"), minor(Path::new(DRIVER), &selector(number, visible(passed))))
 }
 
 /// The device files of all GPUs.
@@ -127,10 +130,11 @@ mod tests {
 
     #[test]
     fn a_child_sees_its_gpu_only() {
-        let shown = only(2);
+        let shown = only(&vec![(VISIBLE.into(), "7,8,9".into()), ("CUDA_CACHE_DISABLE".into(), "1".into())], 2);
         let seen: Vec<_> = shown.iter().filter(|(name, _)| name == VISIBLE).collect();
-        assert_eq!(seen.len(), 1);
+        assert_eq!(seen, [&(VISIBLE.into(), "9".into())]);
         assert!(shown.contains(&(ORDER.0.into(), ORDER.1.into())));
-        assert!(!shown.iter().any(|(name, _)| name == "HOME" || name == "PATH"));
+        assert!(shown.contains(&("CUDA_CACHE_DISABLE".into(), "1".into())));
+        assert!(!passed().iter().any(|(name, _)| name == "HOME" || name == "PATH"));
     }
 }

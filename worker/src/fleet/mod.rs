@@ -38,6 +38,7 @@ use protocol::wire::Isolation;
 use roster::{Entry, Roster};
 use service::health::Health;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +50,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct FleetConfig {
     /// The program of its children, `capa-worker` itself.
     pub program: PathBuf,
+    /// What children for GPUs learn of the environment: where libraries are, and settings of the driver.
+    pub environment: Vec<(OsString, OsString)>,
     /// Where children are written down.
     pub data: PathBuf,
     /// WebAssembly jobs at a time.
@@ -140,6 +143,7 @@ impl FleetConfig {
         let ExecuteConfig { wasm, cuda, .. } = config.execute.clone();
         Self {
             program: config.runner.clone(),
+            environment: gpu::passed(),
             data: config.data.clone(),
             slots: wasm.slots.unwrap_or(config.slots),
             wasm,
@@ -321,9 +325,7 @@ impl Shared {
             })
             .collect();
         let working = |site: &Site| {
-            view.iter().any(|(device, state)| {
-                device.site() == *site && !matches!(state, DeviceState::Quarantined(_))
-            })
+            view.iter().any(|(device, state)| device.site() == *site && !matches!(state, DeviceState::Quarantined(_)))
         };
         let useful: Vec<_> = abilities.iter().filter(|(site, _)| working(site)).map(|(_, facts)| facts).collect();
         let isolation = useful.iter().map(|facts| facts.isolation);

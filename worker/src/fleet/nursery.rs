@@ -3,8 +3,9 @@
 
 use super::child::{self, Child, Plan, REAP_DEADLINE, StartError};
 use super::device::Site;
+use super::gpu::{self, Environment};
 use super::roster::Roster;
-use super::{FleetConfig, Reaper, gpu};
+use super::{FleetConfig, Reaper};
 use crate::execute::Gpu;
 use crate::node::lock;
 use crate::observe;
@@ -12,7 +13,6 @@ use crate::runner::{Facts, Role};
 use crate::sandbox::{Cgroup, CgroupLimits, Exit, Identity, Lockdown, Process, Profile, Unkillable};
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -106,7 +106,9 @@ impl Nursery {
 
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
     pub(super) async fn probe(&self) -> Result<Vec<Gpu>, NoChild> {
-        let plan = self.plan(Role::Probe(self.config.cuda.clone()), Profile::Gpu, gpu::all_files(), gpu::all(), None);
+        let shown = &self.config.environment;
+        let plan =
+            self.plan(Role::Probe(self.config.cuda.clone()), Profile::Gpu, gpu::all_files(), gpu::all(shown), None);
         let newborn = child::start(plan, None).await.map_err(NoChild::Start)?;
         newborn.found().await.map_err(|error| give_up(error, None))
     }
@@ -158,10 +160,10 @@ impl Nursery {
         let cgroup = self.cgroup(site);
         let number = user.as_ref().map(|user| user.number);
         let plan = match site {
-            Site::Cpu => self.plan(Role::Cpu(self.config.wasm.clone()), Profile::Cpu, vec![], gpu::nothing(), number),
+            Site::Cpu => self.plan(Role::Cpu(self.config.wasm.clone()), Profile::Cpu, vec![], vec![], number),
             Site::Gpu(gpu) => {
-                let role = Role::Gpu(self.config.cuda.clone());
-                self.plan(role, Profile::Gpu, gpu::files(gpu), gpu::only(gpu), number)
+                let (role, shown) = (Role::Gpu(self.config.cuda.clone()), &self.config.environment);
+                self.plan(role, Profile::Gpu, gpu::files(shown, gpu), gpu::only(shown, gpu), number)
             }
         };
         let newborn = child::start(plan, cgroup.as_ref()).await.map_err(NoChild::Start)?;
@@ -188,7 +190,8 @@ impl Nursery {
         let Child { process, channel, cgroup, _user: user, site, .. } = child;
         drop(channel);
         let identity = process.identity().clone();
-        let exit = self.reaper.reap(process, REAP_DEADLINE).await.map_err(|unkillable| Undead::new(unkillable, user))?;
+        let exit =
+            self.reaper.reap(process, REAP_DEADLINE).await.map_err(|unkillable| Undead::new(unkillable, user))?;
         drop(cgroup);
         self.roster.remove(&identity);
         observe::child_ended(&site);
@@ -205,14 +208,13 @@ impl Nursery {
         role: Role,
         profile: Profile,
         devices: Vec<PathBuf>,
-        environment: Vec<(OsString, OsString)>,
+        environment: Environment,
         user: Option<u32>,
     ) -> Plan {
         let is_cpu = profile == Profile::Cpu;
         let read = if is_cpu { Vec::new() } else { self.config.cuda.libraries.clone() };
         let address_space = is_cpu.then_some(CPU_ADDRESS_SPACE);
-        let lockdown =
-            Lockdown { profile, user, network: true, address_space, open_files: OPEN_FILES, read, devices };
+        let lockdown = Lockdown { profile, user, network: true, address_space, open_files: OPEN_FILES, read, devices };
         Plan { program: self.config.program.clone(), environment, role, lockdown }
     }
 

@@ -47,8 +47,6 @@ pub(super) struct Ended {
     pub(super) undead: Option<Undead>,
     /// The outputs' parts, or why there are none.
     pub(super) result: Result<Vec<Bytes>, ExecuteError>,
-    /// All that it used.
-    pub(super) usage: Usage,
 }
 
 /// Why the supervisor ends a child.
@@ -67,7 +65,7 @@ enum Break {
 pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery: &Nursery) -> Ended {
     let outputs = match terms.work.outputs() {
         Ok(outputs) => outputs,
-        Err(error) => return Ended { child: Some(child), undead: None, result: Err(error), usage: Usage::default() },
+        Err(error) => return Ended { child: Some(child), undead: None, result: Err(error) },
     };
     limit_memory(&child, terms.work);
     let mut watch = Watch::new(&child, terms.work);
@@ -98,13 +96,7 @@ impl Watch {
         Self { id: child.next, begin: Instant::now(), cpu_before, bounds, messages: 0, usage: Usage::default() }
     }
 
-    async fn send(
-        &mut self,
-        child: &mut Child,
-        rank: u32,
-        terms: &Terms<'_>,
-        outputs: &Outputs,
-    ) -> Result<(), Break> {
+    async fn send(&mut self, child: &mut Child, rank: u32, terms: &Terms<'_>, outputs: &Outputs) -> Result<(), Break> {
         child.next += 1;
         let task = Task { id: self.id, rank, unit: terms.work.unit, max_units: terms.work.max_units };
         self.begin = Instant::now();
@@ -243,25 +235,16 @@ impl Watch {
         self.ended(None, undead, Err(error))
     }
 
-    fn ended(
-        self,
-        child: Option<Child>,
-        undead: Option<Undead>,
-        result: Result<Vec<Bytes>, ExecuteError>,
-    ) -> Ended {
+    fn ended(self, child: Option<Child>, undead: Option<Undead>, result: Result<Vec<Bytes>, ExecuteError>) -> Ended {
         if self.bounds.has_clamped() {
             observe::usage_clamped();
         }
-        Ended { child, undead, result, usage: self.usage }
+        Ended { child, undead, result }
     }
 }
 
 /// Sends a message, bounded in time: a child that does not read must not hold up its supervisor.
-async fn say(
-    child: &Child,
-    message: &ToRunner,
-    descriptors: &[std::os::fd::BorrowedFd<'_>],
-) -> Result<(), Break> {
+async fn say(child: &Child, message: &ToRunner, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), Break> {
     let bytes = serde_json::to_vec(message).map_err(|error| Break::Violation(error.to_string()))?;
     match tokio::time::timeout(REAP_DEADLINE, child.channel.send(&bytes, descriptors)).await {
         Ok(Ok(())) => Ok(()),

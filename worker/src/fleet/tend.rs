@@ -1,9 +1,10 @@
 //! What happens while nothing is asked for: idle children are released, blank ones prepared, lost devices tried again.
 
 use super::Shared;
-use super::board::Lease;
+use super::board::{Lease, Lost};
 use super::device::{Device, Site};
 use super::nursery::NoChild;
+use crate::node::lock;
 use crate::observe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -44,11 +45,9 @@ impl Shared {
             self.prepare(Site::Cpu);
         }
         for device in self.board.recoverable(REST) {
-            // It rests again from now on, so that the next round does not try it at the same time.
-            if let Some(undead) = self.board.postpone(device, "it is being tried again".into(), None) {
-                self.nursery.bury(&undead);
+            if lock(&self.pending).insert(device.site()) {
+                tokio::spawn(self.clone().revive(device));
             }
-            tokio::spawn(self.clone().revive(device));
         }
     }
 
@@ -57,7 +56,7 @@ impl Shared {
         for seat in &mut lease.seats {
             let Some(warm) = seat.warm.take() else { continue };
             if let Err(undead) = self.nursery.retire(warm.child).await {
-                seat.lost = Some(super::board::Lost::new(undead.reason.clone(), Some(undead)));
+                seat.lost = Some(Lost::new(undead.reason.clone(), Some(undead)));
             }
         }
         self.give_back(lease);
@@ -65,6 +64,9 @@ impl Shared {
 
     /// Gives a lost device back to the jobs once a fresh child works on it.
     async fn revive(self: Arc<Self>, device: Device) {
+        if let Some(undead) = self.board.postpone(device, "a fresh process is being tried".into(), None) {
+            self.nursery.bury(&undead);
+        }
         match self.nursery.make(device.site()).await {
             Ok(child) => {
                 self.admit(child);
@@ -81,6 +83,7 @@ impl Shared {
                 self.board.postpone(device, reason, undead);
             }
         }
+        lock(&self.pending).remove(&device.site());
         self.publish();
     }
 }

@@ -73,7 +73,7 @@ impl Work {
             return Err(format!("{} outputs were returned, not {}", lengths.len(), self.parts.len()));
         }
         let exact = self.envelope.program.devices() > 1;
-        match lengths.iter().zip(&self.parts).find(|(length, part)| *length > part || (exact && *length != part)) {
+        match lengths.iter().zip(&self.parts).find(|(length, part)| length > part || (exact && length != part)) {
             Some((length, part)) => Err(format!("an output of {length} bytes was returned in place of {part}")),
             None => Ok(()),
         }

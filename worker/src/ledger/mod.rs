@@ -15,7 +15,7 @@ mod vouchers;
 pub use acceptances::Credit;
 pub use batches::{BatchRow, BatchStage};
 pub use jobs::{Assignment, JobRow, JobStage};
-pub use summary::Summary;
+pub use summary::{Summary, Unsettled};
 pub use vouchers::DirectRow;
 
 use alloy::primitives::{Address, B256};

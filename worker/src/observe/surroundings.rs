@@ -1,25 +1,15 @@
 //! What surrounds the jobs: devices, isolation, the market's view, and money that waits.
 
+use crate::fleet::{Device, DeviceState};
+use crate::ledger::Unsettled;
 use crate::monitor::DeviceSample;
 use crate::visibility::Sight;
 use protocol::wire::Isolation;
-use std::time::Duration;
-
-/// What waits to be paid, over all jobs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Unsettled {
-    /// Jobs whose newest receipt is not paid in full.
-    pub(crate) jobs: u64,
-    /// What they are short of, in nano CAPA.
-    pub(crate) nano: u64,
-    /// How long the oldest of them has waited.
-    pub(crate) age: Duration,
-}
 
 pub(crate) fn unsettled(waiting: &Unsettled) {
     metrics::gauge!("capa_worker_receipts_unsettled").set(waiting.jobs as f64);
-    metrics::gauge!("capa_worker_receipts_unsettled_nano").set(waiting.nano as f64);
-    metrics::gauge!("capa_worker_receipts_unsettled_age_seconds").set(waiting.age.as_secs_f64());
+    metrics::gauge!("capa_worker_receipts_unsettled_nano").set(waiting.amount.get() as f64);
+    metrics::gauge!("capa_worker_receipts_unsettled_age_seconds").set(waiting.age_s as f64);
 }
 
 pub(crate) fn market_seen(sight: &Sight) {
@@ -46,6 +36,18 @@ pub(crate) fn isolation(isolation: &Isolation) {
         ("cgroup", isolation.cgroup > 0),
     ] {
         metrics::gauge!("capa_worker_isolation", "part" => part).set(f64::from(u8::from(in_force)));
+    }
+}
+
+pub(crate) fn device(device: &Device, state: &DeviceState) {
+    let name = device.to_string();
+    for (label, is_it) in [
+        ("free", matches!(state, DeviceState::Free)),
+        ("busy", matches!(state, DeviceState::Busy)),
+        ("quarantined", matches!(state, DeviceState::Quarantined(_))),
+    ] {
+        metrics::gauge!("capa_worker_device_state", "device" => name.clone(), "state" => label)
+            .set(f64::from(u8::from(is_it)));
     }
 }
 

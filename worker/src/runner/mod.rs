@@ -11,8 +11,8 @@ mod message;
 mod role;
 mod desk;
 
-pub use message::{Ability, Facts, FromRunner, Outcome, PROGRESS_INTERVAL, Role, Task, ToRunner};
 pub(crate) use message::cut;
+pub use message::{Ability, Facts, FromRunner, Outcome, PROGRESS_INTERVAL, Role, Task, ToRunner};
 
 use crate::execute::{self, CudaConfig, Executor};
 use crate::sandbox::{self, Channel, ChannelError, Lockdown, SandboxError};

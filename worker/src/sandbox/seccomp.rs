@@ -16,33 +16,31 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
-/// Installs the filters of a profile, and makes calls that must fail now. The inner error says why there is no filter.
+/// Installs the filter of a profile, and makes calls that must fail now. The inner error says why there is no filter.
 pub(super) fn apply(profile: Profile) -> Result<Result<(), String>, SandboxError> {
     let failed = |error| SandboxError::Unavailable(format!("the filter of system calls cannot be built: {error}"));
     let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else {
         return Ok(Err(format!("system calls are not filtered: {} is not supported", std::env::consts::ARCH)));
     };
-    let filters = [unknown(profile), known(profile, architecture).map_err(failed)?];
-    for filter in &filters {
-        if let Err(error) = apply_filter_all_threads(filter) {
-            return Ok(Err(format!(
-                "system calls are not filtered: {error}; the kernel needs CONFIG_SECCOMP_FILTER, and a container \
-                 runtime must allow the call `seccomp`"
-            )));
-        }
+    let filter = [unknown(profile), known(profile, architecture).map_err(failed)?].concat();
+    if let Err(error) = apply_filter_all_threads(&filter) {
+        return Ok(Err(format!(
+            "system calls are not filtered: {error}; the kernel needs CONFIG_SECCOMP_FILTER, and a container runtime \
+             must allow the call `seccomp`"
+        )));
     }
     Ok(verify())
 }
 
-/// Returns `ENOSYS` for calls of another numbering, for those above the last known one, and for replaceable ones.
+/// Returns `ENOSYS` for calls of another numbering, for those above the last known one, and for replaceable ones; what
+/// stands behind it decides about the others. It is a part and not a filter of its own, because of two filters that
+/// both return an error the kernel takes the one that was installed last.
 fn unknown(profile: Profile) -> BpfProgram {
-    let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
-    let answer = |action| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, action);
     let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
     let replaceable = calls::replaceable(profile);
     // The number is the first field of what a filter sees. Jumps count the instructions that they leave out: from here
-    // over the other comparisons and the permission to the last line.
-    let mut filter = vec![load(0)];
+    // over the other comparisons and the jump behind them, to the answer.
+    let mut filter = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     let mut left = u8::try_from(replaceable.len()).unwrap_or(u8::MAX);
     let above = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
     filter.push(instruction(above, left + 1, 0, calls::LAST_KNOWN));
@@ -51,8 +49,8 @@ fn unknown(profile: Profile) -> BpfProgram {
         let same = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
         filter.push(instruction(same, left + 1, 0, u32::try_from(*call).unwrap_or(u32::MAX)));
     }
-    filter.push(answer(libc::SECCOMP_RET_ALLOW));
-    filter.push(answer(missing));
+    filter.push(instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1));
+    filter.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, missing));
     filter
 }
 

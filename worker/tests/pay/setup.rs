@@ -68,6 +68,8 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
         claim: ClaimConfig { minimum: Amount(1), poll_ms: 100, batches: 8 },
         direct: None,
         execute: Default::default(),
+        sandbox: Default::default(),
+        runner: env!("CARGO_BIN_EXE_capa-worker").into(),
     }
 }
 
