@@ -257,7 +257,7 @@ impl Config {
 }
 
 /// The file that this process runs, by its open handle rather than by its name.
-fn this_program() -> PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     "/proc/self/exe".into()
 }
 

@@ -111,9 +111,7 @@ async fn guard_gpus(node: Arc<Node>, samples: watch::Sender<Vec<DeviceSample>>) 
         tokio::select! {
             Some(alarm) = watched.alarms.recv() => node.fleet.quarantine(alarm.device, &alarm.reason),
             Ok(()) = watched.devices.changed() => {
-                let devices = watched.devices.borrow_and_update().clone();
-                observe::devices_sampled(&devices);
-                samples.send_replace(devices);
+                samples.send_replace(watched.devices.borrow_and_update().clone());
             }
             // Both ends are dropped once there is nothing to watch.
             else => return,
