@@ -267,5 +267,8 @@ fn introduce(fleet: &Fleet) {
     // Nobody is the zero address, so this is what a stranger is told.
     if let Err(reason) = fleet.admit(Address::ZERO) {
         tracing::warn!(%reason, "only jobs of friends are run");
+        for reason in &inventory.missing {
+            tracing::warn!(%reason, "jobs are kept apart less well than they could be");
+        }
     }
 }

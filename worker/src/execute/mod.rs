@@ -212,6 +212,11 @@ pub trait Executor: Send + Sync {
     /// The largest `limits.memory` that it takes, in bytes.
     fn memory(&self) -> u64;
 
+    /// Whether a job left the device in a state that only a new process clears.
+    fn must_restart(&self) -> bool {
+        false
+    }
+
     /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
     fn isolation(&self) -> Option<Isolation> {
         None

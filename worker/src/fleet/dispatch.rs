@@ -238,11 +238,10 @@ impl Shared {
             return;
         }
         let shared = self.clone();
-        tokio::spawn(async move {
+        self.making.spawn(async move {
             while !has_enough(&shared) {
                 match shared.nursery.make(site).await {
-                    Ok(child) if !shared.closing.is_cancelled() => shared.nursery.keep(child),
-                    Ok(child) => drop(child),
+                    Ok(child) => shared.nursery.keep(child),
                     Err(error) => {
                         observe::failing("child", &error);
                         if let NoChild::Undead(undead) = error {

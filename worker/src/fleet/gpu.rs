@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Orders GPUs as `nvidia-smi` does, which else shows other numbers than programs see.
-const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+/// What every child for a GPU is told: GPUs are numbered as by `nvidia-smi`, code is loaded before anything is locked,
+/// and nothing is kept in files.
+const FIXED: [(&str, &str); 3] =
+    [("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), ("CUDA_MODULE_LOADING", "EAGER"), ("CUDA_CACHE_DISABLE", "1")];
 /// The GPUs that a process sees, in its order.
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 /// What a child learns from the supervisor's own environment: where libraries are, and settings of the driver.
@@ -24,8 +26,8 @@ pub(super) fn passed() -> Environment {
 
 /// The environment of a child that sees all GPUs that the supervisor was given.
 pub(super) fn all(passed: &Environment) -> Environment {
-    let others = passed.iter().filter(|(name, _)| name != ORDER.0).cloned();
-    others.chain([(ORDER.0.into(), ORDER.1.into())]).collect()
+    let others = passed.iter().filter(|(name, _)| FIXED.iter().all(|(fixed, _)| name != fixed)).cloned();
+    others.chain(FIXED.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 /// The environment of a child that sees the GPU of that number, and no other.
@@ -130,11 +132,11 @@ mod tests {
 
     #[test]
     fn a_child_sees_its_gpu_only() {
-        let shown = only(&vec![(VISIBLE.into(), "7,8,9".into()), ("CUDA_CACHE_DISABLE".into(), "1".into())], 2);
+        let shown = only(&vec![(VISIBLE.into(), "7,8,9".into()), ("CUDA_LOG_FILE".into(), "x".into())], 2);
         let seen: Vec<_> = shown.iter().filter(|(name, _)| name == VISIBLE).collect();
         assert_eq!(seen, [&(VISIBLE.into(), "9".into())]);
-        assert!(shown.contains(&(ORDER.0.into(), ORDER.1.into())));
-        assert!(shown.contains(&("CUDA_CACHE_DISABLE".into(), "1".into())));
+        assert!(shown.contains(&("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into())));
+        assert!(shown.contains(&("CUDA_LOG_FILE".into(), "x".into())));
         assert!(!passed().iter().any(|(name, _)| name == "HOME" || name == "PATH"));
     }
 }

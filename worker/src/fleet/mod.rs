@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -104,6 +105,8 @@ pub struct Inventory {
     pub devices: u32,
     /// What is in force around every job.
     pub isolation: Isolation,
+    /// Why something is not, a sentence each.
+    pub missing: Vec<String>,
 }
 
 /// All children, and the devices that they work on. Clones are the same fleet.
@@ -135,6 +138,8 @@ struct Shared {
     inventory: watch::Sender<Inventory>,
     health: Health,
     closing: CancellationToken,
+    /// What makes children in the background.
+    making: TaskTracker,
 }
 
 impl FleetConfig {
@@ -181,6 +186,7 @@ impl Fleet {
             device: None,
             devices: 0,
             isolation: Isolation::default(),
+            missing: vec![],
         };
         let shared = Arc::new(Shared {
             nursery,
@@ -192,6 +198,7 @@ impl Fleet {
             inventory: watch::channel(nothing).0,
             health,
             closing: CancellationToken::new(),
+            making: TaskTracker::new(),
             config,
         });
         shared.open(undead).await?;
@@ -248,6 +255,9 @@ impl Fleet {
     /// Ends all children that have no job.
     pub async fn close(&self) {
         self.shared.closing.cancel();
+        self.shared.making.close();
+        // Children that are being made end with whoever makes them.
+        let _ = tokio::time::timeout(child::REAP_DEADLINE, self.shared.making.wait()).await;
         let children = self.shared.nursery.drain().into_iter().chain(self.shared.board.drain());
         let ended = join_all(children.map(|child| self.shared.nursery.retire(child))).await;
         for undead in ended.into_iter().filter_map(Result::err) {
@@ -311,6 +321,9 @@ impl Shared {
         let known = abilities.entry(child.site).or_insert_with(|| child.facts.clone());
         known.abilities.clone_from(&child.facts.abilities);
         known.isolation = known.isolation.weaker(child.facts.isolation);
+        let news = child.facts.missing.iter().filter(|sentence| !known.missing.contains(sentence));
+        let news: Vec<String> = news.cloned().collect();
+        known.missing.extend(news);
     }
 
     /// Works out what the node can do now, and tells whoever listens if that changed.
@@ -345,6 +358,7 @@ impl Shared {
             device: all.iter().find_map(|ability| ability.device.clone()),
             devices: self.board.working(true),
             isolation,
+            missing: useful.iter().flat_map(|f| f.missing.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
         };
         self.health.set("devices", if lost.is_empty() { Ok(()) } else { Err(lost.join("; ")) });
         self.inventory.send_if_modified(|current| {

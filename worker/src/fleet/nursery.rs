@@ -10,11 +10,11 @@ use crate::execute::Gpu;
 use crate::node::lock;
 use crate::observe;
 use crate::runner::{Facts, Role};
-use crate::sandbox::{Cgroup, CgroupLimits, Exit, Identity, Lockdown, Process, Profile, Unkillable};
+use crate::sandbox::{Cgroup, CgroupLimits, Exit, Identity, Lockdown, Process, Profile, SandboxError, Unkillable};
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,6 @@ pub(super) struct Nursery {
     users: Arc<Users>,
     blanks: Mutex<BTreeMap<Site, Vec<Blank>>>,
     counter: AtomicU64,
-    /// Whether the operator was told that there are no control groups.
-    told: AtomicBool,
 }
 
 struct Blank {
@@ -100,7 +98,6 @@ impl Nursery {
             reaper,
             blanks: Mutex::default(),
             counter: AtomicU64::new(0),
-            told: AtomicBool::new(false),
         }
     }
 
@@ -157,7 +154,10 @@ impl Nursery {
     /// Starts a child and waits until it is ready.
     pub(super) async fn make(&self, site: Site) -> Result<Child, NoChild> {
         let user = self.users.take().map_err(|text| NoChild::Start(StartError::Unfit(text)))?;
-        let cgroup = self.cgroup(site);
+        let (cgroup, without) = match self.cgroup(site) {
+            Ok(cgroup) => (Some(cgroup), None),
+            Err(reason) => (None, Some(reason.to_string())),
+        };
         let number = user.as_ref().map(|user| user.number);
         let plan = match site {
             Site::Cpu => self.plan(Role::Cpu(self.config.wasm.clone()), Profile::Cpu, vec![], vec![], number),
@@ -173,6 +173,7 @@ impl Nursery {
         match newborn.ready().await {
             Ok((process, channel, mut facts)) => {
                 facts.isolation.cgroup = cgroup.as_ref().map_or(0, Cgroup::version);
+                facts.missing.extend(without);
                 Ok(Child { site, process, channel, cgroup, facts, next: 1, _user: user })
             }
             Err(error) => {
@@ -218,18 +219,9 @@ impl Nursery {
         Plan { program: self.config.program.clone(), environment, role, lockdown }
     }
 
-    fn cgroup(&self, site: Site) -> Option<Cgroup> {
+    fn cgroup(&self, site: Site) -> Result<Cgroup, SandboxError> {
         let name = format!("{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed));
-        let limits = CgroupLimits { memory: Some(memory_limit(site, 0)), processes: Some(THREADS) };
-        match Cgroup::create(&name, limits) {
-            Ok(cgroup) => Some(cgroup),
-            Err(reason) => {
-                if !self.told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%reason, "jobs run without a control group");
-                }
-                None
-            }
-        }
+        Cgroup::create(&name, CgroupLimits { memory: Some(memory_limit(site, 0)), processes: Some(THREADS) })
     }
 }
 

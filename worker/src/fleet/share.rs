@@ -74,7 +74,13 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
         Err(broken) => Err(broken),
     };
     match outcome {
-        Ok(outcome) => watch.finish(child, rank, terms, outputs, outcome, nursery).await,
+        Ok((outcome, spent)) => {
+            let (child, result) = match watch.conclude(&child, rank, terms, outputs, outcome).await {
+                Ok(result) => (child, result),
+                Err(broken) => return watch.give_up(child, broken, nursery).await,
+            };
+            watch.part(child, spent, result, nursery).await
+        }
         Err(broken) => watch.give_up(child, broken, nursery).await,
     }
 }
@@ -104,15 +110,15 @@ impl Watch {
     }
 
     /// Listens until the job ends or the child must.
-    async fn follow(&mut self, child: &Child, rank: u32, terms: &Terms<'_>) -> Result<Outcome, Break> {
+    async fn follow(&mut self, child: &Child, rank: u32, terms: &Terms<'_>) -> Result<(Outcome, bool), Break> {
         let wall = Duration::from_millis(terms.work.envelope.limits.wall_ms.get()).min(LONGEST);
         let mut deadline = self.begin + wall + terms.grace;
         let mut asked = false;
         loop {
             tokio::select! {
                 message = child.channel.recv() => {
-                    if let Some(outcome) = self.hear(child, message)? {
-                        return Ok(outcome);
+                    if let Some(last) = self.hear(child, message)? {
+                        return Ok(last);
                     }
                     (terms.progress)(rank, self.usage);
                 }
@@ -128,8 +134,12 @@ impl Watch {
         }
     }
 
-    /// Takes a message; the outcome, if it is the last.
-    fn hear(&mut self, child: &Child, message: Result<Vec<u8>, ChannelError>) -> Result<Option<Outcome>, Break> {
+    /// Takes a message. The last one tells the outcome, and whether the child is spent.
+    fn hear(
+        &mut self,
+        child: &Child,
+        message: Result<Vec<u8>, ChannelError>,
+    ) -> Result<Option<(Outcome, bool)>, Break> {
         let violation = |text: String| Err(Break::Violation(text));
         self.messages += 1;
         let elapsed = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -146,7 +156,7 @@ impl Watch {
                 self.admit(child, &usage, 0);
                 Ok(None)
             }
-            Ok(FromRunner::Ended { id, outcome }) if id == self.id => Ok(Some(outcome)),
+            Ok(FromRunner::Ended { id, outcome, spent }) if id == self.id => Ok(Some((outcome, spent))),
             Ok(FromRunner::Progress { id, .. } | FromRunner::Ended { id, .. }) => {
                 violation(format!("it spoke of job {id} while it ran job {}", self.id))
             }
@@ -167,37 +177,45 @@ impl Watch {
         self.usage = usage;
     }
 
-    /// The child says that the job ended.
-    async fn finish(
-        mut self,
-        child: Child,
+    /// The child says that the job ended: takes its outputs, or its error.
+    async fn conclude(
+        &mut self,
+        child: &Child,
         rank: u32,
         terms: &Terms<'_>,
         outputs: Outputs,
         outcome: Outcome,
-        nursery: &Nursery,
-    ) -> Ended {
+    ) -> Result<Result<Vec<Bytes>, ExecuteError>, Break> {
         let result = match outcome {
             Outcome::Produced(Produced { usage, lengths }) => {
-                if let Err(text) = terms.work.check(&lengths) {
-                    return self.give_up(child, Break::Violation(text), nursery).await;
-                }
-                self.admit(&child, &usage, lengths.iter().sum());
+                terms.work.check(&lengths).map_err(Break::Violation)?;
+                self.admit(child, &usage, lengths.iter().sum());
                 outputs.take(lengths).await
             }
             Outcome::Failed(error) => {
-                self.admit(&child, &error.usage(), 0);
+                self.admit(child, &error.usage(), 0);
                 Err(with_usage(error, self.usage))
             }
         };
         (terms.progress)(rank, self.usage);
-        let keeps = match &result {
+        Ok(result)
+    }
+
+    /// Keeps the child for another job, or ends it.
+    async fn part(
+        self,
+        child: Child,
+        spent: bool,
+        result: Result<Vec<Bytes>, ExecuteError>,
+        nursery: &Nursery,
+    ) -> Ended {
+        let is_fit = match &result {
             Ok(_) | Err(ExecuteError::Program { .. } | ExecuteError::Unsupported(_)) => true,
             // A kernel may still run on the GPU that was told to stop.
             Err(ExecuteError::Limit { .. } | ExecuteError::Cancelled { .. }) => child.site == Site::Cpu,
             Err(ExecuteError::Node(_)) => false,
         };
-        if keeps {
+        if is_fit && !spent {
             return self.ended(Some(child), None, result);
         }
         let undead = nursery.retire(child).await.err();

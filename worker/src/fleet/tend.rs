@@ -46,7 +46,7 @@ impl Shared {
         }
         for device in self.board.recoverable(REST) {
             if lock(&self.pending).insert(device.site()) {
-                tokio::spawn(self.clone().revive(device));
+                self.making.spawn(self.clone().revive(device));
             }
         }
     }

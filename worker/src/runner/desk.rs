@@ -85,9 +85,10 @@ impl Desk {
         for work in queue {
             let id = work.task.id;
             let outcome = Outcome::from(self.execute(work));
+            let spent = self.executors.iter().any(|executor| executor.must_restart());
             let mut active = lock(&self.active);
             *active = None;
-            if say(&self.channel, &FromRunner::Ended { id, outcome }).is_err() {
+            if say(&self.channel, &FromRunner::Ended { id, outcome, spent }).is_err() {
                 // Nobody is left to work for; the thread that listens finds that out as well, and ends the process.
                 return;
             }

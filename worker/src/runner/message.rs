@@ -91,6 +91,8 @@ pub enum FromRunner {
         id: u64,
         /// How.
         outcome: Outcome,
+        /// Whether it left the process in a state in which it must run no other.
+        spent: bool,
     },
 }
 
@@ -102,6 +104,8 @@ pub struct Facts {
     pub abilities: Vec<Ability>,
     /// What is in force around it.
     pub isolation: Isolation,
+    /// Why something is not, a sentence each.
+    pub missing: Vec<String>,
 }
 
 /// An executor as the market knows it.
@@ -163,7 +167,7 @@ mod tests {
     fn the_longest_text_fits_into_a_message() {
         let worst = "\u{1}".repeat(1 << 20);
         let outcome = Outcome::from(Err(ExecuteError::Program { detail: worst, usage: Usage::default() }));
-        let message = serde_json::to_vec(&FromRunner::Ended { id: u64::MAX, outcome }).unwrap();
+        let message = serde_json::to_vec(&FromRunner::Ended { id: u64::MAX, outcome, spent: false }).unwrap();
         assert!(message.len() < crate::sandbox::channel::MAX_MESSAGE, "{} bytes", message.len());
     }
 

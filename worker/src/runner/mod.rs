@@ -15,7 +15,7 @@ pub(crate) use message::cut;
 pub use message::{Ability, Facts, FromRunner, Outcome, PROGRESS_INTERVAL, Role, Task, ToRunner};
 
 use crate::execute::{self, CudaConfig, Executor};
-use crate::sandbox::{self, Channel, ChannelError, Lockdown, SandboxError};
+use crate::sandbox::{self, Channel, ChannelError, Confinement, Lockdown, SandboxError};
 use desk::Desk;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn say(channel: &Channel, message: &FromRunner) -> Result<(), ChannelError> {
 fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Box<dyn Executor>>, Facts), String> {
     let begun = sandbox::begin(lockdown, channel).map_err(|error| error.to_string())?;
     let executors = role::executors(role)?;
-    let isolation = begun.finish().map_err(|error| error.to_string())?;
+    let Confinement { isolation, missing } = begun.finish().map_err(|error| error.to_string())?;
     role::rehearse(&executors)?;
     let abilities = executors.iter().map(|executor| Ability {
         kind: executor.kind(),
@@ -88,7 +88,7 @@ fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Box
         memory: executor.memory(),
         device: executor.device(),
     });
-    let facts = Facts { abilities: abilities.collect(), isolation };
+    let facts = Facts { abilities: abilities.collect(), isolation, missing: missing.into_iter().map(cut).collect() };
     Ok((executors, facts))
 }
 

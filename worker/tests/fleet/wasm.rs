@@ -17,7 +17,7 @@ async fn a_job_goes_through_a_child_and_back() {
     let inventory = site.fleet.inventory();
     assert_eq!((inventory.kinds.as_slice(), inventory.devices), ([Kind::Wasm].as_slice(), 0));
     assert_eq!(inventory.toolchains, ["wasmtime-48"]);
-    println!("isolation here: {:?}", inventory.isolation);
+    println!("in force here: {:?}; missing: {:?}", inventory.isolation, inventory.missing);
 
     let echo = body(
         "(drop (call $read (i32.const 0) (i64.const 0) (i32.const 0) (i32.wrap_i64 (call $length (i32.const 0)))))
