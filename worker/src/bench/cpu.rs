@@ -78,7 +78,8 @@ fn keccak() -> u64 {
     let mut message = [0u8; MESSAGE];
     per_second(TRIES, TRY, || {
         for _ in 0..1_000 {
-            message[..32].copy_from_slice(keccak256(message).as_slice());
+            let hash = keccak256(message);
+            message[..32].copy_from_slice(hash.as_slice());
         }
         1_000
     })

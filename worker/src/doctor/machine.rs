@@ -157,7 +157,7 @@ async fn trial(
         }
     };
     let inventory = trial.fleet.inventory();
-    report.add(level(inventory.isolation, limits));
+    report.add(level(inventory.isolation, &inventory.missing, limits));
     if sells_gpu && !inventory.kinds.contains(&Kind::Cuda) {
         let found = "no process for GPU jobs is ready, though a GPU's work is on offer";
         let advice = "see the checks of the GPU above; the worker's log names the reason";
@@ -172,7 +172,7 @@ async fn trial(
 }
 
 /// What holds around a job, against what strangers' jobs need.
-fn level(isolation: Isolation, limits: &SandboxConfig) -> Check {
+fn level(isolation: Isolation, missing: &[String], limits: &SandboxConfig) -> Check {
     let Isolation { rlimits, landlock, seccomp, user, network, cgroup } = isolation;
     let parts = [
         (rlimits, "limits"),
@@ -191,10 +191,8 @@ fn level(isolation: Isolation, limits: &SandboxConfig) -> Check {
     match limits.admit(Address::ZERO, isolation) {
         Ok(()) => Check::ok(Class::Sandbox, "sandbox.level", found),
         Err(_) => {
-            let advice = format!(
-                "strangers' jobs are refused below {:?} (sandbox.require): add what is missing, see the checks above",
-                limits.require
-            );
+            let advice = format!("strangers' jobs are refused below {:?} (sandbox.require): ", limits.require);
+            let advice = advice + &missing.join("; ");
             Check::fail(Class::Sandbox, "sandbox.level", found, advice)
         }
     }
@@ -286,13 +284,15 @@ mod tests {
     #[test]
     fn the_level_is_held_against_what_is_required() {
         let confined = Isolation { rlimits: true, landlock: true, seccomp: true, ..Isolation::default() };
-        let check = level(confined, &SandboxConfig::default());
+        let check = level(confined, &[], &SandboxConfig::default());
         assert_eq!(check.state, State::Ok);
         assert_eq!(
             check.found,
             "Confined: in force limits, Landlock, seccomp; missing own user, own network, control group"
         );
         let strict = SandboxConfig { require: IsolationLevel::Isolated, ..SandboxConfig::default() };
-        assert_eq!(level(confined, &strict).state, State::Fail);
+        let refused = level(confined, &["start the worker as root".into()], &strict);
+        assert_eq!(refused.state, State::Fail);
+        assert!(refused.advice.unwrap().ends_with("start the worker as root"));
     }
 }

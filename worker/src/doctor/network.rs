@@ -7,7 +7,7 @@ use crate::node::now;
 use alloy::primitives::Address;
 use alloy::providers::Provider;
 use protocol::address_book::AddressBook;
-use protocol::bindings::registry::ProviderRegistry;
+use protocol::bindings::registry::{ProviderRegistryInstance, providerCall};
 use service::chain::{Chain, Tag};
 use service::config::read_json;
 use std::time::Duration;
@@ -138,8 +138,8 @@ pub(super) async fn registry(
 }
 
 async fn provider(report: &mut Report, provider: Address, chain: &Chain, book: &AddressBook) {
-    let registry = ProviderRegistry::new(book.registry(), chain.provider().clone());
-    match registry.provider(provider).call().await {
+    let registry = ProviderRegistryInstance::new(book.registry(), chain.provider().clone());
+    match registry.call_builder(&providerCall { account: provider }).call().await {
         Ok(record) if record.registeredAt > 0 => {
             let found = format!("{provider} is registered with {} worker keys", record.workers);
             report.add(Check::ok(Class::Registry, "registry.provider", found));

@@ -2,7 +2,7 @@
 
 use crate::config::SandboxConfig;
 use crate::execute::ExecuteConfig;
-use crate::fleet::{Fleet, FleetConfig, FleetError};
+use crate::fleet::{Fleet, FleetConfig, FleetError, passed};
 use service::health::Health;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +38,7 @@ impl Trial {
         let folder = Folder::new()?;
         let config = FleetConfig {
             program: program.to_path_buf(),
+            environment: passed(),
             data: folder.0.clone(),
             slots: 1,
             wasm: execute.wasm.clone(),

@@ -9,7 +9,7 @@ mod nvml;
 mod watch;
 
 pub use nvml::report;
-pub(crate) use watch::{Watched, watch};
+pub(crate) use watch::watch;
 
 use serde::{Deserialize, Serialize};
 
