@@ -14,6 +14,7 @@ use alloy::primitives::Address;
 use protocol::address_book::AddressBook;
 use protocol::signature::SigningKey;
 use protocol::wire::{Code, Refusal};
+use sd_notify::NotifyState;
 use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
 use service::config::read_json;
 use service::health::{Health, serve_admin_with};
@@ -195,10 +196,12 @@ impl Worker {
                 "the direct endpoint"
             });
         }
+        tell_systemd(NotifyState::Ready);
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = parts.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a part of the worker")),
         };
+        tell_systemd(NotifyState::Stopping);
         node.shutdown.cancel();
         let slots = node.slots.acquire_many(node.config.slots);
         if tokio::time::timeout(FAREWELL, slots).await.is_err() {
@@ -208,6 +211,13 @@ impl Worker {
         node.fleet.close().await;
         node.ledger.close().await;
         ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
+    }
+}
+
+/// Tells the service manager, where one started the worker and wants to know.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager cannot be told");
     }
 }
 

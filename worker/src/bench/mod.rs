@@ -34,7 +34,8 @@ pub struct MeasureError {
 }
 
 impl MeasureError {
-    fn new(what: &'static str, reason: impl std::fmt::Display) -> Self {
+    /// That it cannot be measured, and why.
+    pub fn new(what: &'static str, reason: impl std::fmt::Display) -> Self {
         Self { what, reason: reason.to_string() }
     }
 }

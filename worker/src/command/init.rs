@@ -21,7 +21,7 @@ const CAPACITY: u64 = 86_400_000;
 /// What cannot be known without the operator. What is not given is asked for.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Where the configuration is written; the key and the data lie beside it.
+    /// Where the configuration is written; the key lies beside it.
     #[arg(long, default_value = "worker.toml")]
     config: PathBuf,
     /// The registered address that is paid. Its key does not belong on this machine.
@@ -39,6 +39,9 @@ pub struct Init {
     /// The deployment's address book.
     #[arg(long)]
     address_book: Option<PathBuf>,
+    /// Folder of the ledger and of direct jobs' blobs; beside the configuration if none is given.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// What is sold and the least price, in nano CAPA per human unit: `cpu.x86-64=50000000`. May be given several times.
     #[arg(long = "offer", value_name = "RESOURCE=PRICE", value_parser = offer)]
     offers: Vec<(String, Price)>,
@@ -65,7 +68,7 @@ struct Answers {
 impl Init {
     /// Writes what is needed, and says what comes next.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let files = Files::beside(&self.config)?;
+        let files = Files::beside(&self.config, self.data.as_deref())?;
         files.check_absent()?;
         let answers = self.answers()?;
         let text = configuration(&answers, &files)?;
@@ -116,7 +119,7 @@ fn offer(text: &str) -> Result<(String, Price), String> {
 }
 
 impl Files {
-    fn beside(config: &Path) -> anyhow::Result<Self> {
+    fn beside(config: &Path, data: Option<&Path>) -> anyhow::Result<Self> {
         let folder = config.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
         let name = config.file_name().context("--config names no file")?;
@@ -124,7 +127,10 @@ impl Files {
             config: folder.join(name),
             keystore: folder.join("worker.key.json"),
             password: folder.join("worker.password"),
-            data: folder.join("data"),
+            data: match data {
+                Some(data) => std::path::absolute(data)?,
+                None => folder.join("data"),
+            },
         })
     }
 
@@ -261,6 +267,7 @@ mod tests {
             rpc: Some("https://rpc.example/token".parse().unwrap()),
             chain_id: Some(10),
             address_book: Some("/etc/capa/10.json".into()),
+            data: None,
             offers: vec![offer("gpu.h200=2500000000").unwrap(), offer("cpu.x86-64=5").unwrap()],
         }
     }

@@ -13,6 +13,9 @@ use crate::execute::ExecuteConfig;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Name of the test kit's device, which is no GPU.
+const EMULATED: &str = "emulated";
+
 /// What is measured, and what it must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
@@ -222,6 +225,7 @@ pub async fn measure(selection: &Selection, program: &Path, execute: &ExecuteCon
     if in_fleet.iter().any(|prefix| selection.wants_any(prefix)) {
         match Trial::start(program, execute, &Default::default()).await {
             Ok(trial) => {
+                sheet.machine.gpu = trial.fleet.inventory().device.filter(|name| name != EMULATED);
                 fleet::measure(&mut sheet, selection, &trial).await;
                 trial.close().await;
             }
