@@ -45,6 +45,9 @@ pub struct Config {
     pub claim: ClaimConfig,
     /// The endpoint for clients that pay without a keeper.
     pub direct: Option<DirectConfig>,
+    /// How the worker ends.
+    #[serde(default)]
+    pub drain: DrainConfig,
     /// Devices and libraries of the executors.
     #[serde(default)]
     pub execute: ExecuteConfig,
@@ -76,8 +79,10 @@ pub struct OfferConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Most that a job may have used and nobody accepted to pay; then it is stopped.
+    /// Most that the jobs of one channel may have used together and nobody accepted to pay; then they are stopped.
     pub unaccepted: Amount,
+    /// The same for the running jobs of all channels with one keeper, and of all direct channels.
+    pub unaccepted_keeper: Amount,
     /// Longest that a receipt may wait for its payment while the job runs, in milliseconds; then it is stopped.
     pub patience_ms: u64,
     /// Most that one channel may owe in batches that are not final.
@@ -94,6 +99,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             unaccepted: Amount(100_000_000),
+            unaccepted_keeper: Amount(1_000_000_000),
             patience_ms: 60_000,
             channel: Amount(20_000_000_000),
             keeper: Amount(200_000_000_000),
@@ -107,8 +113,13 @@ impl Default for Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimConfig {
-    /// Least amount of final earnings worth the gas of a claim, in nano CAPA.
+    /// Least amount of final earnings that is claimed, in nano CAPA.
     pub minimum: Amount,
+    /// What one whole coin of the chain (10^18 of its smallest unit) is worth, in nano CAPA: by this the gas of a payout
+    /// is weighed. With 0 it is not, and only `minimum` and `direct.redeem` count.
+    pub coin_price: Amount,
+    /// Most of a payout that its gas may cost, in basis points; what would cost more waits for cheaper gas.
+    pub max_cost_bps: u16,
     /// How often the keeper's batches are looked at, in milliseconds.
     pub poll_ms: u64,
     /// Most items of one claim.
@@ -117,7 +128,27 @@ pub struct ClaimConfig {
 
 impl Default for ClaimConfig {
     fn default() -> Self {
-        Self { minimum: Amount(1_000_000_000), poll_ms: 5_000, batches: 64 }
+        Self {
+            minimum: Amount(1_000_000_000),
+            coin_price: Amount::ZERO,
+            max_cost_bps: 1_000,
+            poll_ms: 5_000,
+            batches: 64,
+        }
+    }
+}
+
+/// How the worker ends.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// Longest that running jobs and their payments are waited for, in seconds.
+    pub timeout_s: u64,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { timeout_s: 600 }
     }
 }
 
@@ -242,6 +273,8 @@ impl Config {
             (zero_capacity, "offers.capacity"),
             (self.offers.iter().any(|offer| offer.lifetime == 0), "offers.lifetime"),
             (self.limits.unaccepted == Amount::ZERO, "limits.unaccepted"),
+            (self.limits.unaccepted_keeper == Amount::ZERO, "limits.unaccepted_keeper"),
+            (self.claim.max_cost_bps == 0, "claim.max_cost_bps"),
             (self.claim.poll_ms == 0, "claim.poll_ms"),
             (self.claim.batches == 0, "claim.batches"),
             (self.sandbox.users.count == 0, "sandbox.users.count"),
@@ -317,9 +350,13 @@ mod tests {
         let defaults = Limits::default();
         assert_eq!(full.limits.unaccepted, defaults.unaccepted);
         assert_eq!(full.limits.keeper, defaults.keeper);
+        assert_eq!(full.limits.unaccepted_keeper, defaults.unaccepted_keeper);
         assert_eq!(full.claim.minimum, ClaimConfig::default().minimum);
         assert_eq!(full.sandbox, SandboxConfig::default());
         assert_eq!(full.execute.cuda, crate::execute::CudaConfig::default());
+        assert_eq!(full.claim.coin_price, ClaimConfig::default().coin_price);
+        assert_eq!(full.claim.max_cost_bps, ClaimConfig::default().max_cost_bps);
+        assert_eq!(full.drain.timeout_s, DrainConfig::default().timeout_s);
     }
 
     #[test]

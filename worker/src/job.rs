@@ -185,6 +185,7 @@ impl Node {
         let paid = self.ledger.job(job).await.map_err(internal)?.map_or(Amount::ZERO, |row| row.paid);
         let amount = meter.amount(usage).map_err(|error| Refusal::new(Code::BadQuantity, error.to_string()))?;
         let unaccepted = amount.get().saturating_sub(paid.get());
+        self.unaccepted.set(assignment, Amount(unaccepted));
         if unaccepted > self.config.limits.unaccepted.get() {
             let text = format!(
                 "{unaccepted} nano of work are not accepted, the worker's limit is {}",

@@ -8,12 +8,16 @@
 //!    ([`sandbox`]) but the executors of [`execute`].
 //! 4. [`accept`] holds every acceptance against PROTOCOL.md section 9 and the chain (`market`); only then does it count.
 //! 5. [`ledger`] has it on disk before anyone is told, so a crash loses nothing.
-//! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, and if the keeper is wound
-//!    down recovers what it owes from the channels.
+//! 6. `watch` stores the proof of each batch, challenges a keeper that shows none, claims, redeems, and if the keeper is
+//!    wound down recovers what it owes from the channels.
+//! 7. `drain` ends it all without losing a payment; `admin` is how the operator tells it to.
 
 pub mod command;
 pub mod config;
 mod run;
+mod admin;
+mod account;
+mod drain;
 mod status;
 pub mod doctor;
 pub mod bench;
@@ -21,19 +25,23 @@ mod node;
 mod market;
 mod offer;
 mod outlet;
+mod keeper_api;
 mod link;
 mod connect;
 mod direct;
 mod job;
 pub mod fleet;
 pub mod runner;
+mod finish;
 pub mod execute;
 pub mod sandbox;
 pub mod meter;
 pub mod accept;
 mod prove;
 mod credit;
+mod unaccepted;
 pub mod ledger;
+mod gas;
 mod watch;
 mod visibility;
 pub mod monitor;

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::ledger::{Assignment, Ledger};
 use crate::market::Market;
-use crate::outlet::Standing;
+use crate::unaccepted::Unaccepted;
 use alloy::primitives::Address;
 use protocol::amount::{Price, Quantity, Timestamp};
 use protocol::job::Program;
@@ -55,7 +55,7 @@ pub(crate) struct Node {
     pub(crate) domain: Domain,
     pub(crate) key: SigningKey,
     pub(crate) ledger: Ledger,
-    pub(crate) market: Market,
+    pub(crate) market: Arc<Market>,
     pub(crate) token: Address,
     pub(crate) resources: Vec<Resource>,
     pub(crate) fleet: Fleet,
@@ -63,6 +63,9 @@ pub(crate) struct Node {
     pub(crate) health: Health,
     pub(crate) shutdown: Shutdown,
     pub(crate) running: Mutex<HashMap<JobId, Stop>>,
+    /// Cancelled once nothing new is taken any more.
+    pub(crate) drain: Shutdown,
+    pub(crate) unaccepted: Unaccepted,
     /// Offers that were signed and may still be matched.
     pub(crate) offered: Mutex<Vec<Offer>>,
 }
@@ -147,16 +150,6 @@ impl Node {
             stop.press(reason);
         }
         stop.is_some()
-    }
-
-    /// Refuses a channel whose ended jobs left more unpaid than this worker bears.
-    pub(crate) async fn check_unpaid(&self, channel: ChannelId) -> Result<(), Standing> {
-        let unpaid = self.ledger.unpaid(channel).await.map_err(|error| Standing::Unknown(error.to_string()))?;
-        if unpaid <= self.config.limits.unaccepted {
-            return Ok(());
-        }
-        let text = format!("jobs of this channel that ended are {unpaid} nano short of their price: pay them first");
-        Err(Standing::Refused(Refusal::new(Code::Limited, text)))
     }
 
     /// Checks all of a match that needs no chain: who signed, and for how much.

@@ -10,7 +10,7 @@ use crate::accept::AcceptanceError;
 use alloy::primitives::{Address, B256};
 use protocol::amount::Amount;
 use protocol::order::JobId;
-use protocol::voucher::BatchNumber;
+use protocol::voucher::{BatchNumber, ChannelId};
 use protocol::wire::Refusal;
 use std::fmt::Display;
 
@@ -106,6 +106,10 @@ pub(crate) fn proof_missing(batch: BatchNumber, reason: &dyn Display) {
     tracing::warn!(batch, %reason, "the keeper gave no good proof of a committed batch; asking again");
 }
 
+pub(crate) fn challenge_not_worth(batch: BatchNumber, short: Amount) {
+    tracing::warn!(batch, %short, "what the keeper's proof is short of is not worth the gas of a challenge");
+}
+
 pub(crate) fn challenged(batch: BatchNumber, owed: Amount) {
     metrics::counter!("capa_worker_challenges_total").increment(1);
     tracing::error!(batch, %owed, "the keeper showed no good proof in time and is challenged on chain");
@@ -137,6 +141,29 @@ pub(crate) fn claimed(keeper: Address, amount: Amount, batches: usize) {
 pub(crate) fn redeemed(amount: Amount, channels: usize) {
     metrics::counter!("capa_worker_redeemed_nano_total").increment(amount.get());
     tracing::info!(%amount, channels, "direct vouchers were redeemed");
+}
+
+pub(crate) fn payout_waits(kind: &'static str, amount: Amount) {
+    metrics::counter!("capa_worker_payouts_postponed_total", "kind" => kind).increment(1);
+    tracing::debug!(kind, %amount, "a payout waits for cheaper gas");
+}
+
+pub(crate) fn voucher_uncovered(channel: ChannelId, amount: Amount) {
+    metrics::counter!("capa_worker_vouchers_uncovered_total").increment(1);
+    tracing::error!(%channel, %amount, "the client has withdrawn what its voucher promised");
+}
+
+pub(crate) fn draining() {
+    metrics::gauge!("capa_worker_draining").set(1.0);
+    tracing::info!("draining: no more jobs are taken");
+}
+
+pub(crate) fn drained(running: usize, unsettled: u64) {
+    if running == 0 && unsettled == 0 {
+        tracing::info!("drained: everything ended and is paid");
+    } else {
+        tracing::warn!(running, unsettled, "the time of the drain is over; what runs is stopped");
+    }
 }
 
 pub(crate) fn failing(part: &'static str, error: &dyn Display) {

@@ -4,13 +4,14 @@
 //! asked what they see. Whatever cannot be found out now says why instead.
 
 use crate::config::Config;
-use crate::ledger::{Ledger, LedgerError, Summary};
+use crate::ledger::{Earnings, KeeperEarnings, Ledger, LedgerError};
 use crate::lookout::Local;
 use crate::node::now;
 use crate::visibility::{IndexedView, Onlooker, Sight, compare};
 use protocol::order::Offer;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub struct Status {
     provider: alloy::primitives::Address,
     ready: Result<(), String>,
     local: Result<Local, String>,
-    ledger: Summary,
+    jobs: BTreeMap<String, u64>,
+    money: Earnings,
     market: Market,
 }
 
@@ -42,11 +44,11 @@ struct Market {
 /// Asks the ledger, the running worker, the keeper and the indexer.
 pub async fn status(config: &Config) -> Result<Status, LedgerError> {
     let ledger = Ledger::open_for_reading(&config.data).await?;
-    let summary = ledger.summary().await?;
+    let (jobs, money) = (ledger.summary().await?.jobs, ledger.earnings(config.provider).await?);
     let offered: Vec<Offer> = ledger.live_offers(now()).await?.into_iter().map(|signed| signed.offer).collect();
     ledger.close().await;
     let (ready, local, market) = tokio::join!(readiness(config), local(config), market(config, &offered));
-    Ok(Status { provider: config.provider, ready, local, ledger: summary, market })
+    Ok(Status { provider: config.provider, ready, local, jobs, money, market })
 }
 
 fn admin() -> Result<reqwest::Client, String> {
@@ -102,12 +104,8 @@ impl Status {
             "provider": self.provider,
             "ready": either(&self.ready.clone().map(|()| true)),
             "local": either(&self.local),
-            "money": {
-                "owedByKeepers": self.ledger.owed,
-                "claimed": self.ledger.claimed,
-                "directUnredeemed": self.ledger.unredeemed,
-            },
-            "jobs": self.ledger.jobs,
+            "jobs": self.jobs,
+            "money": self.money,
             "market": {
                 "offersInBook": self.market.offers_in_book.as_ref().map(either),
                 "visible": self.market.visible,
@@ -136,10 +134,14 @@ impl fmt::Display for Status {
             Ok(local) => show_local(f, local)?,
             Err(reason) => writeln!(f, "local       unknown: {reason}")?,
         }
-        let jobs: Vec<_> = self.ledger.jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let jobs: Vec<_> = self.jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
         writeln!(f, "jobs        {}", if jobs.is_empty() { "none yet".to_owned() } else { jobs.join(", ") })?;
-        let Summary { owed, claimed, unredeemed, .. } = &self.ledger;
-        writeln!(f, "money       {owed} nano owed by keepers, {claimed} claimed, {unredeemed} not redeemed")?;
+        for keeper in &self.money.keepers {
+            show_keeper(f, keeper)?;
+        }
+        let direct = &self.money.direct;
+        let (unaccepted, unredeemed) = (direct.unaccepted.to_capa(), direct.unredeemed.to_capa());
+        writeln!(f, "direct      {unaccepted} CAPA not accepted, {unredeemed} not redeemed")?;
         show_market(f, &self.market)
     }
 }
@@ -162,6 +164,15 @@ fn show_local(f: &mut fmt::Formatter<'_>, local: &Local) -> fmt::Result {
         writeln!(f, "gpu {:<7} {}: {percent} busy, {used} in use", gpu.number, gpu.name)?;
     }
     Ok(())
+}
+
+fn show_keeper(f: &mut fmt::Formatter<'_>, keeper: &KeeperEarnings) -> fmt::Result {
+    let KeeperEarnings { keeper, unaccepted, accepted, unclaimed, claimed, void, .. } = keeper;
+    let [unaccepted, accepted, unclaimed, claimed, void] =
+        [unaccepted, accepted, unclaimed, claimed, void].map(|amount| amount.to_capa());
+    writeln!(f, "keeper      {keeper}")?;
+    writeln!(f, "            {unaccepted} CAPA not accepted, {accepted} accepted and not final")?;
+    writeln!(f, "            {unclaimed} final and not claimed, {claimed} claimed, {void} to be recovered")
 }
 
 fn show_market(f: &mut fmt::Formatter<'_>, market: &Market) -> fmt::Result {
@@ -197,7 +208,6 @@ mod tests {
     use crate::lookout::LocalDevice;
     use alloy::primitives::Address;
     use protocol::amount::Amount;
-    use std::collections::BTreeMap;
 
     fn sample() -> Status {
         let device = LocalDevice {
@@ -216,17 +226,23 @@ mod tests {
             devices: vec![device],
             gpus: vec![],
         };
+        let keeper = KeeperEarnings {
+            keeper: Address::repeat_byte(6),
+            unaccepted: Amount(1),
+            accepted: Amount(1_500_000_000),
+            unclaimed: Amount(0),
+            claimed: Amount(0),
+            void: Amount(0),
+            recovered: Amount(0),
+            batches: vec![],
+        };
         let trades = vec![json!({ "job": "0x01", "amount": "70", "finality": "proven" })];
         Status {
             provider: Address::repeat_byte(0x70),
             ready: Err("the worker does not run".into()),
             local: Ok(local),
-            ledger: Summary {
-                jobs: BTreeMap::from([("closed".to_owned(), 3)]),
-                owed: Amount(5),
-                claimed: Amount(6),
-                unredeemed: Amount(0),
-            },
+            jobs: BTreeMap::from([("closed".to_owned(), 3)]),
+            money: Earnings { keepers: vec![keeper], direct: Default::default() },
             market: Market {
                 offers_in_book: Some(Ok(0)),
                 visible: Some(false),
@@ -241,6 +257,7 @@ mod tests {
         for part in [
             "ready       no: the worker does not run",
             "device      GPU 0 quarantined: the driver reported Xid 79",
+            "0.000000001 CAPA not accepted, 1.500000000 accepted and not final",
             "buyers do NOT see",
             "job 0x01: 70 nano, proven",
         ] {
@@ -256,5 +273,6 @@ mod tests {
         assert_eq!(document["market"]["visible"], false);
         assert_eq!(document["market"]["offersInBook"], 0);
         assert_eq!(document["jobs"]["closed"], 3);
+        assert_eq!(document["money"]["keepers"][0]["accepted"], "1500000000");
     }
 }

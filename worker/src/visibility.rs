@@ -153,6 +153,10 @@ pub(crate) async fn run(link: Arc<KeeperLink>) {
 }
 
 async fn look(link: &KeeperLink, onlooker: &Onlooker, keeper: &Url) {
+    // A worker that drains is meant to be gone from the market.
+    if link.node.drain.is_cancelled() {
+        return;
+    }
     let offered = lock(&link.node.offered).clone();
     match onlooker.book(keeper, link.node.config.provider).await {
         Ok(book) => {

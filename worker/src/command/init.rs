@@ -30,6 +30,9 @@ pub struct Init {
     /// The keeper to work for, such as `https://keeper.example`; `none` serves direct clients only.
     #[arg(long)]
     keeper: Option<String>,
+    /// An indexer to ask how the market sees this provider; not needed.
+    #[arg(long)]
+    indexer: Option<Url>,
     /// The chain's JSON-RPC endpoint, one that you trust.
     #[arg(long)]
     rpc: Option<Url>,
@@ -59,6 +62,7 @@ struct Files {
 struct Answers {
     provider: Address,
     keeper: Option<Url>,
+    indexer: Option<Url>,
     rpc: Url,
     chain_id: u64,
     address_book: PathBuf,
@@ -85,6 +89,7 @@ impl Init {
                 "none" => None,
                 text => Some(text.parse().context("the keeper is no address such as https://keeper.example")?),
             },
+            indexer: self.indexer,
             rpc: given_or_asked(self.rpc, "--rpc", "The chain's RPC endpoint")?,
             chain_id: given_or_asked(self.chain_id, "--chain-id", "The chain's number")?,
             address_book: given_or_asked(self.address_book, "--address-book", "The file of the address book")?,
@@ -181,8 +186,10 @@ fn configuration(answers: &Answers, files: &Files) -> anyhow::Result<String> {
     ] {
         text = set(&text, section, key, Some(&value))?;
     }
-    let keeper = answers.keeper.as_ref().map(|keeper| quoted(keeper.as_str()));
-    text = set(&text, "", "keeper", keeper.as_deref())?;
+    for (key, url) in [("keeper", &answers.keeper), ("indexer", &answers.indexer)] {
+        let url = url.as_ref().map(|url| quoted(url.as_str()));
+        text = set(&text, "", key, url.as_deref())?;
+    }
     if !answers.offers.is_empty() {
         text = replace_offers(&text, &answers.offers)?;
     }
@@ -264,6 +271,7 @@ mod tests {
             config: folder.join("worker.toml"),
             provider: Some(Address::repeat_byte(0x70)),
             keeper: Some("https://keeper.example/".into()),
+            indexer: None,
             rpc: Some("https://rpc.example/token".parse().unwrap()),
             chain_id: Some(10),
             address_book: Some("/etc/capa/10.json".into()),
@@ -280,6 +288,7 @@ mod tests {
         config.validate().unwrap();
         assert_eq!((config.provider, config.chain.chain_id), (Address::repeat_byte(0x70), 10));
         assert_eq!(config.keeper.as_ref().unwrap().as_str(), "https://keeper.example/");
+        assert!(config.indexer.is_none());
         let sold: Vec<_> = config.offers.iter().map(|offer| (offer.resource.as_str(), offer.price)).collect();
         assert_eq!(sold, [("gpu.h200", Price(2_500_000_000)), ("cpu.x86-64", Price(5))]);
         let KeySource { keystore, password_file } = &config.key;

@@ -1,9 +1,16 @@
 //! The command line of `capa-worker`: one file a verb.
 
+mod print;
 mod init;
 mod doctor;
 mod bench;
+mod register;
+mod run;
 mod status;
+mod jobs;
+mod earnings;
+mod withdraw;
+mod drain;
 
 use crate::Config;
 use clap::{Args, Parser};
@@ -23,10 +30,20 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Measures this machine, and signs what was measured.
     Bench(bench::Bench),
+    /// Tells whether the registry knows provider and worker key, and what to do if not.
+    Register(register::Register),
     /// Takes jobs until it is told to stop.
     Run(File),
     /// Prints this worker's own view beside the market's view of it.
     Status(status::Status),
+    /// Lists jobs.
+    Jobs(jobs::Jobs),
+    /// Prints what each keeper and the direct clients owe and have paid.
+    Earnings(earnings::Show),
+    /// Pays out everything that is due to the provider's address, whatever the minimum and the gas.
+    Withdraw(withdraw::Withdraw),
+    /// Has the running worker take nothing more, finish what it has, and end; waits for that.
+    Drain(drain::Drain),
     /// Prints what the CUDA libraries say of themselves; `doctor` asks it.
     #[command(hide = true)]
     Inventory,
@@ -67,12 +84,14 @@ impl Command {
             Self::Init(init) => init.run(),
             Self::Doctor(doctor) => wait_for(doctor.run()),
             Self::Bench(bench) => wait_for(bench.run()),
-            Self::Run(file) => wait_for(async {
-                crate::run(file.load()?, service::shutdown::on_signal()).await?;
-                Ok(ExitCode::SUCCESS)
-            }),
-            Self::Runner => Ok(crate::runner::run()),
+            Self::Register(args) => wait_for(register::run(args)),
+            Self::Run(file) => wait_for(run::run(file)),
             Self::Status(status) => wait_for(status.run()),
+            Self::Jobs(args) => wait_for(jobs::run(args)),
+            Self::Earnings(args) => wait_for(earnings::run(args)),
+            Self::Withdraw(args) => wait_for(withdraw::run(args)),
+            Self::Drain(args) => wait_for(drain::run(args)),
+            Self::Runner => Ok(crate::runner::run()),
             Self::Inventory => doctor::take_inventory(),
             Self::Monitor => {
                 crate::monitor::report(&mut std::io::stdout().lock())?;
