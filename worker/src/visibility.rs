@@ -173,9 +173,9 @@ async fn look(link: &KeeperLink, onlooker: &Onlooker, keeper: &Url) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy::primitives::U256;
     use axum::Router;
     use axum::routing::get;
-    use alloy::primitives::U256;
     use protocol::amount::{Price, Quantity, Timestamp};
     use serde_json::json;
     use tokio::net::TcpListener;

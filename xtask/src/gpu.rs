@@ -100,9 +100,10 @@ fn failed_checks(document: &Value) -> Vec<&str> {
 
 /// Machine, libraries, checks and bars.
 fn page(document: &Value) -> Result<String> {
-    let mut page = "# The worker on a GPU\n\nWritten by `cargo xtask gpu` from what it found and measured; do not edit. \
+    let mut page =
+        "# The worker on a GPU\n\nWritten by `cargo xtask gpu` from what it found and measured; do not edit. \
                     Ratios compare two measurements of the same\nrun that took turns; figures are medians.\n\n"
-        .to_owned();
+            .to_owned();
     page += &table::table(document)?;
     page += "\n## What `capa-worker doctor --full` found\n\n| check | state | found |\n| --- | --- | --- |\n";
     for check in checks(document) {

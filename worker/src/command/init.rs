@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(std::fs::metadata(file).unwrap().mode() & 0o777, 0o600, "{}", file.display());
         }
         let text = std::fs::read_to_string(folder.path().join("worker.toml")).unwrap();
-        assert!(text.contains("# Most that a job may have used"), "the comments stay");
+        assert!(text.contains("# Health and metrics."), "the comments stay");
     }
 
     #[test]

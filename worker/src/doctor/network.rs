@@ -85,7 +85,8 @@ fn freshness(number: u64, block: u64, here: u64) -> Check {
 }
 
 fn clock(block: u64, here: u64) -> Check {
-    let advice = "set this machine's clock, for instance by chrony or systemd-timesyncd: offers and orders expire by it";
+    let advice =
+        "set this machine's clock, for instance by chrony or systemd-timesyncd: offers and orders expire by it";
     match block.saturating_sub(here) {
         ahead @ WRONG.. => {
             Check::fail(Class::Clock, "clock.skew", format!("the newest block is {ahead} s in the future"), advice)

@@ -137,7 +137,10 @@ impl Sample {
             verify: manifest.verify,
         };
         envelope.validate().map_err(|error| self.broken(error))?;
-        Ok(Exercise { job: JobInput { envelope, blobs, rank: 0, devices: Vec::new(), unit, max_units: MAX_UNITS }, expected })
+        Ok(Exercise {
+            job: JobInput { envelope, blobs, rank: 0, devices: Vec::new(), unit, max_units: MAX_UNITS },
+            expected,
+        })
     }
 
     fn manifest(&self) -> Result<Manifest, SampleError> {

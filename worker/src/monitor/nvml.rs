@@ -30,7 +30,10 @@ pub fn report(out: &mut impl Write) -> anyhow::Result<()> {
     let mut due = Instant::now();
     loop {
         if Instant::now() >= due {
-            say(out, &Line::Sample { devices: devices.iter().map(|(number, device)| sample(*number, device)).collect() })?;
+            say(
+                out,
+                &Line::Sample { devices: devices.iter().map(|(number, device)| sample(*number, device)).collect() },
+            )?;
             due = Instant::now() + SAMPLE;
         }
         match events.as_mut().map(|events| events.wait(WAIT_MS)) {
@@ -53,10 +56,7 @@ fn devices(nvml: &Nvml) -> Result<Vec<(u32, Device<'_>)>, NvmlError> {
 }
 
 /// Asks to be told of critical errors; `None` where the devices cannot tell, as virtual ones.
-fn subscribe<'nvml>(
-    nvml: &'nvml Nvml,
-    devices: &[(u32, Device<'nvml>)],
-) -> Result<Option<EventSet<'nvml>>, NvmlError> {
+fn subscribe<'nvml>(nvml: &'nvml Nvml, devices: &[(u32, Device<'nvml>)]) -> Result<Option<EventSet<'nvml>>, NvmlError> {
     let mut events = nvml.create_event_set()?;
     for (_, device) in devices {
         match device.register_events(EventTypes::CRITICAL_XID_ERROR, events) {

