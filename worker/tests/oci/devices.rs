@@ -23,7 +23,8 @@ fn a_job_gets_its_devices_with_their_libraries_and_hooks() {
     let library = machine.folder.path().join("libcuda.so.1");
     std::fs::write(&library, "library").unwrap();
     // As nvidia-ctk's hooks do, it finds the root file system by the state that it is given, and writes to it.
-    let hook = r#"bundle=$(sed -n 's/.*"bundle":"\([^"]*\)".*/\1/p'); cat $bundle/config.json > /dev/null && echo hooked > $bundle/rootfs/hooked"#;
+    let hook = r#"bundle=$(sed -n 's/.*"bundle":"\([^"]*\)".*/\1/p')
+        cat $bundle/config.json > /dev/null && echo hooked > $bundle/rootfs/hooked"#;
     let text = json!({
         "cdiVersion": "0.6.0", "kind": "nvidia.com/gpu",
         "devices": [
@@ -39,7 +40,8 @@ fn a_job_gets_its_devices_with_their_libraries_and_hooks() {
     std::fs::write(folder.join("nvidia.json"), text.to_string()).unwrap();
     machine.config.cdi = vec![folder];
     let executor = machine.executor();
-    let script = "exec > /capa/outputs/0; head -c 3 /dev/nvidia1 | wc -c; ls /dev/nvidia0; cat /hooked /usr/lib/libcuda.so.1; echo; echo $NVIDIA_VISIBLE_DEVICES";
+    let script = "exec > /capa/outputs/0; head -c 3 /dev/nvidia1 | wc -c; ls /dev/nvidia0
+        cat /hooked /usr/lib/libcuda.so.1; echo; echo $NVIDIA_VISIBLE_DEVICES";
     let mut job = with_devices(machine.job(script), 1, &[1]);
     job.envelope.outputs[0].length = Quantity(1000);
     let delivered = machine.run(&executor, job).unwrap();
