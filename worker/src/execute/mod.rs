@@ -3,11 +3,13 @@
 //! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
+mod builtin;
 mod cuda;
 mod oci;
 mod wasm;
 
-pub use cuda::CudaExecutor;
+pub use builtin::{BuiltinExecutor, reference};
+pub use cuda::{CudaExecutor, Gpu, gpus};
 pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
@@ -43,11 +45,13 @@ pub struct WasmConfig {
     pub max_memory: u64,
     /// Largest sum of declared outputs accepted, in bytes. Default: 256 MiB.
     pub max_outputs: u64,
+    /// WebAssembly jobs at a time; 0 for none. Default: as many as jobs in all (`slots`).
+    pub slots: Option<u32>,
 }
 
 impl Default for WasmConfig {
     fn default() -> Self {
-        Self { max_memory: 1 << 30, max_outputs: 256 << 20 }
+        Self { max_memory: 1 << 30, max_outputs: 256 << 20, slots: None }
     }
 }
 
@@ -57,8 +61,8 @@ impl Default for WasmConfig {
 pub struct CudaConfig {
     /// Whether a device is looked for at all. Default: true.
     pub enabled: bool,
-    /// Number of the device, counted from 0. Default: 0.
-    pub device: u32,
+    /// Which GPUs work, by their number in the order of `nvidia-smi`. Default: `"all"`.
+    pub devices: Devices,
     /// Folders that are searched for NVRTC (and the driver library) before the system's own. Default: none.
     pub libraries: Vec<PathBuf>,
     /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
@@ -74,11 +78,45 @@ impl Default for CudaConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            device: 0,
+            devices: Devices::default(),
             libraries: Vec::new(),
             max_memory: 0,
             confine_compiler: true,
             allow_emulated: false,
+        }
+    }
+}
+
+/// Which GPUs work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Devices {
+    /// The word `all`.
+    All(All),
+    /// Their numbers.
+    Listed(Vec<u32>),
+}
+
+/// The word for all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum All {
+    /// `all`.
+    All,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self::All(All::All)
+    }
+}
+
+impl Devices {
+    /// Whether the GPU of that number works.
+    pub fn contains(&self, number: u32) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Listed(numbers) => numbers.contains(&number),
         }
     }
 }
@@ -123,7 +161,8 @@ pub struct Delivered {
 }
 
 /// Why a job did not run to its end. Nothing here is worth a retry on the same worker.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ExecuteError {
     /// The program is at fault; what it used is billed.
     #[error("the program failed: {detail}")]
@@ -179,6 +218,11 @@ pub trait Executor: Send + Sync {
     /// The largest `limits.memory` that it takes, in bytes.
     fn memory(&self) -> u64;
 
+    /// Whether a job left the device in a state that only a new process clears.
+    fn must_restart(&self) -> bool {
+        false
+    }
+
     /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
     fn isolation(&self) -> Option<Isolation> {
         None
@@ -215,20 +259,6 @@ pub fn run_here(
     let taken = regions.iter().zip(&produced.lengths);
     let outputs = taken.map(|(region, length)| Bytes::copy_from_slice(&region[..*length as usize])).collect();
     Ok(Delivered { usage: produced.usage, outputs })
-}
-
-/// The executors that this machine has: WebAssembly always, CUDA where a device, its driver and NVRTC are found.
-pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
-    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(WasmExecutor::new(config.wasm.clone())?)];
-    match CudaExecutor::find(&config.cuda) {
-        Ok(cuda) => {
-            tracing::info!(device = cuda.device(), toolchain = cuda.toolchain(), "CUDA jobs are accepted");
-            executors.push(Arc::new(cuda));
-        }
-        Err(reason) => tracing::info!(%reason, "CUDA jobs are not accepted"),
-    }
-    executors.append(&mut here(config)?);
-    Ok(executors)
 }
 
 /// The executors that the supervisor calls itself, because their programs have processes of their own.
@@ -299,11 +329,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_machine_runs_wasm() {
-        let config =
-            ExecuteConfig { cuda: CudaConfig { enabled: false, ..CudaConfig::default() }, ..Default::default() };
-        let kinds: Vec<Kind> = executors(&config).unwrap().iter().map(|executor| executor.kind()).collect();
-        assert_eq!(kinds, [Kind::Wasm]);
+    fn devices_are_all_or_a_list() {
+        let read = |text: &str| toml::from_str::<CudaConfig>(text).map(|config| config.devices);
+        assert_eq!(read("").unwrap(), Devices::default());
+        assert!(read("devices = \"all\"").unwrap().contains(15));
+        let some = read("devices = [0, 2]").unwrap();
+        assert_eq!((some.contains(0), some.contains(1), some.contains(2)), (true, false, true));
+        assert!(read("devices = \"none\"").is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use worker::execute::{CudaConfig, CudaExecutor, ExecuteError, Executor, JobInput, run_here};
 
-fn config() -> CudaConfig {
+pub(crate) fn config() -> CudaConfig {
     CudaConfig { libraries: emulated_cuda::libraries().unwrap(), allow_emulated: true, ..CudaConfig::default() }
 }
 
