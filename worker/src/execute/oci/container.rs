@@ -32,11 +32,22 @@ pub(super) struct Ended {
     usage: Usage,
 }
 
+/// Why a container's end is not known. Either is the node's failure.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// runc cannot be used.
+    #[error("runc {0}")]
+    Runc(String),
+    /// It may still run.
+    #[error("the container could not be ended, and may still hold its devices: {0}")]
+    Stuck(String),
+}
+
 impl Container<'_> {
     /// Runs the container to its end, or to a limit.
-    pub(super) fn run(&self, progress: &watch::Sender<Usage>, cancel: &CancellationToken) -> Result<Ended, String> {
+    pub(super) fn run(&self, progress: &watch::Sender<Usage>, cancel: &CancellationToken) -> Result<Ended, Failure> {
         let started = self.runc.start(self.id, self.folder.path(), &self.folder.log());
-        let mut running = started.map_err(|error| format!("runc does not start: {error}"))?;
+        let mut running = started.map_err(|error| Failure::Runc(format!("does not start: {error}")))?;
         let watched = self.watch(&mut running, progress, cancel);
         let (code, reached) = match watched {
             Ok(outcome) => outcome,
@@ -71,9 +82,10 @@ impl Container<'_> {
         running: &mut Running,
         progress: &watch::Sender<Usage>,
         cancel: &CancellationToken,
-    ) -> Result<(Option<i32>, Option<Reached>), String> {
+    ) -> Result<(Option<i32>, Option<Reached>), Failure> {
+        let lost = |error| Failure::Runc(format!("cannot be waited for: {error}"));
         loop {
-            if let Some(status) = running.wait(LOOK).map_err(|error| format!("runc cannot be waited for: {error}"))? {
+            if let Some(status) = running.wait(LOOK).map_err(lost)? {
                 return Ok((status.code(), None));
             }
             if let Some(reached) = self.meter.reached(cancel) {
@@ -89,16 +101,14 @@ impl Container<'_> {
         }
     }
 
-    fn end(&self, running: &mut Running) -> Result<(), String> {
-        let ended = self.runc.end(self.id, running);
-        ended.map_err(|error| format!("the container could not be ended, and may still hold its devices: {error}"))
+    fn end(&self, running: &mut Running) -> Result<(), Failure> {
+        self.runc.end(self.id, running).map_err(Failure::Stuck)
     }
 
-    fn remove(&self) -> Result<(), String> {
+    fn remove(&self) -> Result<(), Failure> {
         // A container that runc could not make left nothing that it knows of.
         let known = self.runc.containers().is_ok_and(|containers| containers.iter().any(|known| known == self.id));
-        let removed = if known { self.runc.delete(self.id) } else { Ok(()) };
-        removed.map_err(|error| format!("the container could not be ended, and may still hold its devices: {error}"))
+        if known { self.runc.delete(self.id).map_err(Failure::Stuck) } else { Ok(()) }
     }
 }
 

@@ -30,17 +30,19 @@ pub use store::{ImageError, ImageStore};
 
 use super::{ExecuteError, Executor, JobInput, Produced, Region};
 use cdi::Edits;
-use container::Container;
-use folder::{JobFolder, Parts};
+use container::{Container, Failure};
+use folder::{JobFolder, Parts, make_folder};
 use meter::Meter;
 use protocol::job::{Kind, Program};
 use protocol::resource::{Unit, Usage};
 use protocol::wire::Isolation;
 use runc::Runc;
 use spec::{Job, Start, Template};
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::File;
+use std::mem;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::Unpacked;
 use tokio::sync::watch;
@@ -64,8 +66,16 @@ pub struct OciExecutor {
     template: Template,
     runc: Runc,
     jobs: PathBuf,
+    stuck: Mutex<Vec<Stuck>>,
     /// Held as long as the state folder is ours.
     _lock: File,
+}
+
+/// A container that could not be ended, and the GPUs that it may still hold.
+#[derive(Debug)]
+struct Stuck {
+    id: String,
+    devices: Vec<u32>,
 }
 
 impl OciExecutor {
@@ -82,7 +92,9 @@ impl OciExecutor {
         let store = ImageStore::open(config).map_err(|error| error.to_string())?;
         let (state, lock) = claim(&config.state)?;
         let runc = Runc::find(&config.runc, state.join("runc"))?;
-        let executor = Self { config: config.clone(), store, template, runc, jobs: state.join("jobs"), _lock: lock };
+        let jobs = state.join("jobs");
+        let executor =
+            Self { config: config.clone(), store, template, runc, jobs, stuck: Mutex::default(), _lock: lock };
         executor.sweep()?;
         Ok(executor)
     }
@@ -98,7 +110,37 @@ impl OciExecutor {
         if self.jobs.exists() {
             std::fs::remove_dir_all(&self.jobs).map_err(failed)?;
         }
-        DirBuilder::new().mode(0o711).create(&self.jobs).map_err(failed)
+        make_folder(&self.jobs, 0o711).map_err(failed)
+    }
+
+    /// Tries again to end what could not be ended, and refuses a job whose GPUs are still held.
+    fn require_free(&self, devices: &[u32]) -> Result<(), ExecuteError> {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.retain(|container| self.runc.delete(&container.id).is_err());
+        match stuck.iter().find(|container| container.devices.iter().any(|held| devices.contains(held))) {
+            Some(Stuck { id, .. }) => {
+                Err(ExecuteError::Node(format!("a GPU is still held by {id}, which does not end")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(
+        &self,
+        container: &Container<'_>,
+        devices: Vec<u32>,
+        progress: &watch::Sender<Usage>,
+        cancel: &CancellationToken,
+    ) -> Result<Usage, ExecuteError> {
+        let ended = container.run(progress, cancel).map_err(|failure| {
+            if matches!(failure, Failure::Stuck(_)) {
+                tracing::error!(container = container.id, %failure, "a container could not be ended");
+                let stuck = Stuck { id: container.id.to_owned(), devices };
+                self.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(stuck);
+            }
+            ExecuteError::Node(failure.to_string())
+        });
+        ended?.judge()
     }
 
     /// Everything up to the container's start. Nothing of it is billed.
@@ -212,13 +254,14 @@ impl Executor for OciExecutor {
             return Err(ExecuteError::Node("a job of another kind was handed to the container executor".into()));
         };
         self.check(&job)?;
+        self.require_free(&job.devices)?;
         let id = format!("{PREFIX}{:016x}", rand::random::<u64>());
         let folder = self.prepare(&id, &job, image, command, &cancel)?;
         let meter = Meter::start(&job);
         // The inputs lie in the folder now; they need not lie in memory twice.
         job.blobs.clear();
         let container = Container { runc: &self.runc, id: &id, folder: &folder, meter: &meter };
-        let usage = container.run(&progress, &cancel).map_err(ExecuteError::Node)?.judge()?;
+        let usage = self.run(&container, mem::take(&mut job.devices), &progress, &cancel)?;
         let mut lengths = Vec::with_capacity(outputs.len());
         for (index, region) in outputs.iter_mut().enumerate() {
             let read = folder.read_output(index, region);
@@ -242,7 +285,10 @@ impl From<ImageError> for ExecuteError {
 /// Makes the state folder ours alone.
 fn claim(folder: &Path) -> Result<(PathBuf, File), String> {
     let failed = |error: std::io::Error| format!("execute.oci.state {}: {error}", folder.display());
-    DirBuilder::new().recursive(true).mode(0o711).create(folder).map_err(failed)?;
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    for ancestor in missing.into_iter().rev().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        make_folder(ancestor, 0o711).map_err(failed)?;
+    }
     let folder = folder.canonicalize().map_err(failed)?;
     for ancestor in folder.ancestors() {
         // A container's root is not root outside, and has to get to its own files.
