@@ -5,7 +5,10 @@
 
 mod builtin;
 
-pub use builtin::Builtin;
+pub use builtin::{
+    Builtin, Element, Exercise, Fold, FreivaldsError, GEMM_WORKSPACE, Key, MAX_KEYS, MAX_PREFIX_BYTES, OptionPricing,
+    Right, freivalds,
+};
 
 use crate::amount::Quantity;
 use crate::resource::{Resource, Unit};
@@ -278,7 +281,7 @@ impl Envelope {
         if self.limits.wall_ms == Quantity::ZERO || self.limits.memory == Quantity::ZERO {
             return invalid("limits.wallMs and limits.memory must be above zero".into());
         }
-        self.program.validate(&self.inputs, &self.outputs)
+        self.program.validate(&self.inputs, &self.outputs, self.limits.memory)
     }
 }
 
@@ -338,11 +341,11 @@ impl Program {
         }
     }
 
-    fn validate(&self, inputs: &[Blob], outputs: &[OutputBuffer]) -> Result<(), EnvelopeError> {
+    fn validate(&self, inputs: &[Blob], outputs: &[OutputBuffer], memory: Quantity) -> Result<(), EnvelopeError> {
         match self {
             Self::Wasm { .. } => Ok(()),
             Self::Cuda { devices, scratch, stages, .. } => validate_cuda(*devices, scratch, stages, inputs, outputs),
-            Self::Builtin { call, .. } => call.validate(inputs, outputs).map_err(EnvelopeError::Invalid),
+            Self::Builtin { call, .. } => call.validate(inputs, outputs, memory).map_err(EnvelopeError::Invalid),
             Self::Oci { image, command, devices } => validate_oci(image, command, *devices),
         }
     }

@@ -34,7 +34,7 @@ pub enum Unit {
     /// Floating-point or integer operations of a matrix product: 2 m n k.
     #[serde(rename = "FLOP")]
     Flop,
-    /// Simulated paths.
+    /// Steps of simulated paths.
     #[serde(rename = "path")]
     Path,
     /// Hashes computed.

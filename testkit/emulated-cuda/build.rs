@@ -1,4 +1,5 @@
-//! Builds `libcuda.so.1` from the emulation and the kernels of the sample jobs.
+//! Builds `libcuda.so.1` from the emulation, the kernels of the sample jobs and those that ship with the worker, and
+//! beside it `libcublasLt.so.13`.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,12 +11,14 @@ const KERNEL: &str = "extern \"C\" __global__ void ";
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let examples = root.join("../../examples");
+    let (examples, shipped) = (root.join("../../examples"), root.join("../../worker/kernels"));
     let mut sources = vec![root.join("src/driver.cpp")];
     let mut wrapped: Vec<PathBuf> = std::fs::read_dir(&examples)?
         .filter_map(|entry| Some(entry.ok()?.path().join("job.cu")))
         .filter(|path| path.is_file())
         .collect();
+    let kernels = std::fs::read_dir(&shipped)?.filter_map(|entry| Some(entry.ok()?.path()));
+    wrapped.extend(kernels.filter(|path| path.extension().is_some_and(|extension| extension == "cu")));
     wrapped.push(root.join("kernels/faults.cu"));
     wrapped.sort();
     for (number, path) in wrapped.iter().enumerate() {
@@ -24,11 +27,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::write(&wrapper, wrap(path, number)?)?;
         sources.push(wrapper);
     }
-    for changed in ["src/driver.cpp", "include", "build.rs"] {
+    for changed in ["src/driver.cpp", "src/cublaslt.cpp", "include", "build.rs"] {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
-    println!("cargo::rerun-if-changed={}", examples.display());
-    link(&root, &out, &sources)
+    for folder in [&examples, &shipped] {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
+    link(&root, &out, "libcuda.so.1", &sources)?;
+    // It asks the emulated driver what memory there is, and finds it in its own folder.
+    let driver = [root.join("src/cublaslt.cpp"), out.join("libcuda.so.1")];
+    link(&root, &out, "libcublasLt.so.13", &driver)
 }
 
 /// A C++ source that holds the kernels of one CUDA source in a namespace of their own, and registers them.
@@ -44,20 +52,21 @@ fn wrap(path: &Path, number: usize) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-fn link(root: &Path, out: &Path, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+fn link(root: &Path, out: &Path, name: &str, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     let compiler = cc::Build::new().cpp(true).opt_level(2).debug(false).std("c++17").get_compiler();
     let status = compiler
         .to_command()
-        .args(["-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"])
+        .args(["-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden", "-Wl,-rpath,$ORIGIN"])
+        .arg(format!("-Wl,-soname,{name}"))
         .arg("-I")
         .arg(root.join("include"))
         .args(sources)
         .arg("-o")
-        .arg(out.join("libcuda.so.1"))
+        .arg(out.join(name))
         .status()
         .map_err(|error| format!("no C++ compiler ({error}): install g++"))?;
     if !status.success() {
-        return Err(format!("{} cannot build the emulated CUDA driver: {status}", compiler.path().display()).into());
+        return Err(format!("{} cannot build the emulated {name}: {status}", compiler.path().display()).into());
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod frames;
 
 use crate::credit::{self, Incoming};
+use crate::drain;
 use crate::ledger::{Assignment, JobRow, JobStage, LedgerError};
 use crate::link::KeeperLink;
 use crate::node::{HOLD_SECONDS, now};
@@ -17,7 +18,7 @@ use futures::{SinkExt, StreamExt};
 use protocol::amount::{Amount, Price, Timestamp};
 use protocol::order::{JobId, SignedOrder};
 use protocol::voucher::ChannelId;
-use protocol::wire::{Code, FromWorker, Info, Refusal, ToWorker, login_digest};
+use protocol::wire::{Capabilities, Code, FromWorker, Info, Refusal, ToWorker, login_digest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +53,8 @@ pub(crate) async fn run(link: Arc<KeeperLink>) {
     }
     let (credits, incoming) = mpsc::channel(QUEUE);
     let mut crediting = tokio::spawn(credit::run(link.clone(), incoming));
-    let mut connection = Connection { link: link.clone(), offers, credits, sent: HashMap::new() };
+    let mut connection =
+        Connection { link: link.clone(), offers, credits, sent: HashMap::new(), told: None, drains_since: None };
     let mut pause = BACKOFF.0;
     while !node.shutdown.is_cancelled() {
         let result = tokio::select! {
@@ -87,6 +89,10 @@ struct Connection {
     credits: mpsc::Sender<Incoming>,
     /// The newest sequence of each job that went over the socket that is open now.
     sent: HashMap<JobId, u64>,
+    /// What the keeper was last told that this worker can run.
+    told: Option<Capabilities>,
+    /// When this connection saw the drain begin.
+    drains_since: Option<Instant>,
 }
 
 impl Connection {
@@ -95,6 +101,7 @@ impl Connection {
         let (mut socket, info) = timeout(HANDSHAKE, self.log_in()).await.map_err(|_| ConnectError::Silent)??;
         *pause = BACKOFF.0;
         observe::connected(info.keeper);
+        self.link.node.ledger.set_keeper(info.keeper, self.link.api.base()).await?;
         self.link.set_info(info);
         self.link.set_up(true);
         self.link.node.report_keeper(Ok(()));
@@ -107,12 +114,19 @@ impl Connection {
         let link = self.link.clone();
         loop {
             tokio::select! {
+                () = link.node.drain.cancelled(), if self.drains_since.is_none() => {
+                    self.drains_since = Some(Instant::now());
+                    self.announce(&mut socket).await?;
+                }
                 message = socket.next() => {
                     heard = Instant::now();
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
-                _ = renewals.tick() => self.publish(&mut socket).await?,
+                _ = renewals.tick() => {
+                    self.announce(&mut socket).await?;
+                    self.publish(&mut socket).await?;
+                }
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err(ConnectError::Silent);
@@ -123,21 +137,22 @@ impl Connection {
         }
     }
 
-    async fn log_in(&self) -> Result<(Socket, Info), ConnectError> {
+    async fn log_in(&mut self) -> Result<(Socket, Info), ConnectError> {
         let (link, node) = (&self.link, &self.link.node);
-        let info = link.fetch_info().await?;
+        let info = link.api.fetch_info().await?;
         let keeper = info.keeper;
         self.check_terms(&info, keeper)?;
-        let url = link.socket()?;
+        let url = link.api.socket()?;
         let (mut socket, _) = connect_async_with_config(url.as_str(), None, true).await?;
         let nonce = match next_frame(&mut socket).await? {
             ToWorker::Challenge { nonce } => nonce,
             other => return Err(ConnectError::Protocol(format!("{other:?} instead of a challenge"))),
         };
         let open = node.ledger.open_jobs(info.keeper).await?;
+        let capabilities = self.capabilities();
         let hello = FromWorker::Hello {
             provider: node.config.provider,
-            capabilities: node.capabilities(),
+            capabilities: capabilities.clone(),
             jobs: open.iter().filter(|row| !(row.stage == JobStage::Failed && row.reported)).map(job_of).collect(),
             signature: node.key.sign(login_digest(info.keeper, nonce)),
         };
@@ -145,10 +160,31 @@ impl Connection {
         match next_frame(&mut socket).await? {
             ToWorker::Welcome { info } => {
                 self.check_terms(&info, keeper)?;
+                self.told = Some(capabilities);
                 Ok((socket, info))
             }
             other => Err(ConnectError::Protocol(format!("{other:?} instead of a welcome"))),
         }
+    }
+
+    /// What this worker can run now; while it drains it has no slots.
+    fn capabilities(&self) -> Capabilities {
+        let node = &self.link.node;
+        let mut capabilities = node.capabilities();
+        if node.drain.is_cancelled() {
+            capabilities.slots = 0;
+        }
+        capabilities
+    }
+
+    /// Tells the keeper once what changed in that.
+    async fn announce(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
+        let capabilities = self.capabilities();
+        if self.told.as_ref() != Some(&capabilities) {
+            send(socket, &FromWorker::Changed { capabilities: capabilities.clone() }).await?;
+            self.told = Some(capabilities);
+        }
+        Ok(())
     }
 
     fn check_terms(&self, info: &Info, keeper: Address) -> Result<(), ConnectError> {
@@ -196,6 +232,10 @@ impl Connection {
             return send(socket, &FromWorker::Failed { job, refusal }).await;
         }
         match frame {
+            ToWorker::Assign { order, .. } if self.drains_since.is_some_and(|since| since.elapsed() > drain::GRACE) => {
+                let job = order.order.id();
+                return self.decline(socket, job).await;
+            }
             ToWorker::Assign { order, channel, price, cap } => {
                 self.offers.matched(order.order.resource, order.order.max_units);
                 self.assign(order, channel, price, cap).await?;
@@ -259,7 +299,7 @@ impl Connection {
         tokio::spawn(async move {
             // The keeper may hear of a job's end a moment before its slot is free here.
             if let Ok(Ok(slot)) = timeout(SLOT_WAIT, node.slots.clone().acquire_owned()).await {
-                node.run_job(link.as_ref(), &assignment, &stop, slot).await;
+                node.run_to_its_end(link.as_ref(), &assignment, &stop, slot).await;
                 return;
             }
             node.unregister(job);
@@ -270,6 +310,16 @@ impl Connection {
             link.changed(job);
         });
         Ok(())
+    }
+
+    /// Refuses a job that was assigned during the drain. One that is held already is reported as it stands.
+    async fn decline(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
+        if self.link.node.ledger.job(job).await?.is_some() {
+            self.sent.remove(&job);
+            self.link.changed(job);
+            return Ok(());
+        }
+        send(socket, &FromWorker::Failed { job, refusal: drain::refusal() }).await
     }
 
     /// Whether a job is somebody else's: a direct client's, or another keeper's from before.
@@ -308,12 +358,8 @@ impl Connection {
     /// `knows`, it is told, so that it does not wait for another last receipt.
     async fn give_up(&self, row: &JobRow, refusal: &Refusal, knows: bool) -> Result<(), ConnectError> {
         let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
-        let billed = ledger.newest_receipt(job).await?.map_or(Amount::ZERO, |newest| newest.statement.amount);
-        if row.paid >= billed {
-            ledger.close_job(job).await?;
-        } else {
-            ledger.fail(job, None, refusal, now()).await?;
-            ledger.set_reported(job, knows).await?;
+        if !ledger.close_settled(job).await? {
+            ledger.give_up(job, refusal, knows).await?;
             self.link.changed(job);
         }
         Ok(())
@@ -361,6 +407,9 @@ impl Connection {
 
     async fn publish(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
         let node = self.link.node.clone();
+        if node.drain.is_cancelled() {
+            return Ok(());
+        }
         for offer in self.offers.due(now(), &node.domain, &node.key) {
             node.ledger.add_offer(&offer, now()).await?;
             node.bind(&offer.offer);

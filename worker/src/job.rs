@@ -3,7 +3,7 @@
 //! Every receipt is in the ledger before anybody hears of it. What a program has used is billed even where it fails;
 //! what fails on the worker's side is not.
 
-use crate::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
+use crate::execute::{Delivered, ExecuteError, JobInput};
 use crate::ledger::{Assignment, LedgerError};
 use crate::meter::Meter;
 use crate::node::{Node, Stop, now};
@@ -15,7 +15,6 @@ use protocol::job::{Blob, Envelope, MAX_ENVELOPE_BYTES, result_hash};
 use protocol::receipt::{Receipt, Statement};
 use protocol::resource::Usage;
 use protocol::wire::{Code, Refusal};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -107,11 +106,10 @@ impl Node {
         let kind = envelope.program.kind();
         self.ledger.set_kind(assignment.job(), kind).await?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
-        let executor = self
-            .executor(kind)
-            .ok_or_else(|| Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs")))?;
-        let input = JobInput { envelope, blobs, rank: 0, unit: meter.unit(), max_units: meter.max_units() };
-        let delivered = self.execute(outlet, assignment, executor, input, meter, stop).await?;
+        self.check_program(&envelope.program, assignment.order.order.payer)?;
+        let (unit, max_units) = (meter.unit(), meter.max_units());
+        let input = JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units };
+        let delivered = self.execute(outlet, assignment, input, meter, stop).await?;
         self.deliver(outlet, meter, delivered, stop).await
     }
 
@@ -139,19 +137,19 @@ impl Node {
         Ok((envelope, blobs))
     }
 
-    /// Runs the program on a thread of its own and bills it by the interval.
+    /// Runs the program in the fleet and bills it by the interval.
     async fn execute(
         &self,
         outlet: &dyn Outlet,
         assignment: &Assignment,
-        executor: &Arc<dyn Executor>,
         input: JobInput,
         meter: &mut Meter,
         stop: &Stop,
     ) -> Result<Delivered, Failure> {
         let (sender, progress) = watch::channel(Usage::default());
-        let (executor, token) = (executor.clone(), stop.token().clone());
-        let mut run = tokio::task::spawn_blocking(move || run_here(&*executor, input, sender, token));
+        // Whoever pays is the tenant: a process that has read a job runs no other payer's.
+        let payer = assignment.order.order.payer;
+        let mut run = std::pin::pin!(self.fleet.execute(payer, input, sender, stop.token().clone()));
         let mut ticks = tokio::time::interval(outlet.interval());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -170,11 +168,7 @@ impl Node {
                 }
             }
         };
-        match result {
-            Ok(Ok(delivered)) => Ok(delivered),
-            Ok(Err(error)) => Err(failed(error, stop)),
-            Err(error) => Err(Refusal::new(Code::NodeFailed, format!("the executor ended: {error}")).into()),
-        }
+        result.map_err(|error| failed(error, stop))
     }
 
     /// One interval of a running job: checks every limit of trust, then writes the next receipt.
@@ -191,6 +185,7 @@ impl Node {
         let paid = self.ledger.job(job).await.map_err(internal)?.map_or(Amount::ZERO, |row| row.paid);
         let amount = meter.amount(usage).map_err(|error| Refusal::new(Code::BadQuantity, error.to_string()))?;
         let unaccepted = amount.get().saturating_sub(paid.get());
+        self.unaccepted.set(assignment, Amount(unaccepted));
         if unaccepted > self.config.limits.unaccepted.get() {
             let text = format!(
                 "{unaccepted} nano of work are not accepted, the worker's limit is {}",

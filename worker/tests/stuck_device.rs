@@ -41,6 +41,7 @@ fn take(executor: &CudaExecutor, milliseconds: u32, wall_ms: u64) -> Result<Deli
         envelope,
         blobs: vec![Bytes::from_static(SOURCE)],
         rank: 0,
+        devices: vec![],
         unit: Unit::GpuMs,
         max_units: Quantity(100_000),
     };

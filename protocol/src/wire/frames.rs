@@ -52,7 +52,7 @@ pub enum IsolationLevel {
 pub struct Isolation {
     /// Resource limits of the process.
     pub rlimits: bool,
-    /// Landlock: no files but those that the job needs.
+    /// No files but those that the job needs: by Landlock, or for a container by a root file system of its own.
     pub landlock: bool,
     /// seccomp: no system calls but those that the job needs.
     pub seccomp: bool,

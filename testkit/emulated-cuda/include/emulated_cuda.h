@@ -76,6 +76,26 @@ template <typename T> static inline T atomicAdd(T *at, T value) {
     return before;
 }
 
+template <typename T> static inline T atomicMin(T *at, T value) {
+    T before = *at;
+    if (value < before) *at = value;
+    return before;
+}
+
+template <typename T> static inline T atomicMax(T *at, T value) {
+    T before = *at;
+    if (value > before) *at = value;
+    return before;
+}
+
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+
+static inline long long __mul64hi(long long a, long long b) { return (long long)(((__int128)a * b) >> 64); }
+
+static inline int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll((unsigned long long)x); }
+
 static inline long long __double_as_longlong(double x) {
     long long bits;
     memcpy(&bits, &x, sizeof bits);

@@ -177,6 +177,12 @@ void add_kernel(const std::string &name, kernel added) { kernels()[name] = std::
     GUARD;                                                                                                             \
     std::this_thread::sleep_until(busy_until)
 
+/// For the emulated cuBLASLt, which is a library of its own.
+DRIVER bool emulated_memory_holds(uintptr_t at, size_t length) {
+    std::lock_guard<std::recursive_mutex> held(lock);
+    return is_mine(at, length);
+}
+
 DRIVER int cuInit(unsigned) { return SUCCESS; }
 
 DRIVER int cuDriverGetVersion(int *version) {

@@ -1,6 +1,7 @@
 //! Takes orders of direct clients: the price is the provider's own, the queue is the slots'.
 
 use super::{Direct, DirectError, is_expired};
+use crate::drain;
 use crate::ledger::{Assignment, JobRow, JobStage};
 use crate::node::now;
 use protocol::amount::{Amount, Overflow, Quantity};
@@ -28,6 +29,9 @@ impl Direct {
                 self.enqueue(row.assignment);
             }
             return Ok(OrderTaken { job, state, reason: None });
+        }
+        if self.node.drain.is_cancelled() {
+            return Err(drain::refusal().into());
         }
         let assignment = self.match_order(order)?;
         let kind = self.check_envelope(&assignment).await?;
@@ -83,9 +87,7 @@ impl Direct {
         let kind = envelope.program.kind();
         let resource = self.node.check_match(assignment)?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
-        if self.node.executor(kind).is_none() {
-            return Err(Refusal::new(Code::Unsupported, format!("{kind} jobs are not run here")).into());
-        }
+        self.node.check_program(&envelope.program, assignment.order.order.payer)?;
         match envelope.blobs().find(|blob| !self.blobs.has(blob.hash)) {
             Some(missing) => {
                 let text = format!("blob {} is missing: upload it, then send the order again", missing.hash);
@@ -97,7 +99,7 @@ impl Direct {
 
     /// Whether the channel holds this order's total beside everything that runs or waits.
     async fn check_funds(&self, assignment: &Assignment) -> Result<(), DirectError> {
-        let channel = self.node.market.channel(assignment.channel).await?;
+        let channel = self.node.market.channel(self.provider(), assignment.channel).await?;
         if channel.deposit == Amount::ZERO {
             let text = "no channel of this payer and session key with this provider is safe on chain yet";
             return Err(Refusal::new(Code::UnknownChannel, text).into());
@@ -105,7 +107,11 @@ impl Direct {
         if channel.closing {
             return Err(Refusal::new(Code::ChannelClosing, "the channel is closing").into());
         }
-        self.node.check_unpaid(assignment.channel).await?;
+        self.node.check_unaccepted(assignment).await?;
+        if self.node.market.keeps_batches(self.provider()).await? {
+            let text = "this provider's address keeps batches as well, so it takes no direct jobs";
+            return Err(Refusal::new(Code::Unsupported, text).into());
+        }
         let account = self.account(assignment.channel, &channel).await?;
         let rows = self.node.ledger.open_jobs(self.provider()).await?;
         let reserved = reserved(rows.iter().filter(|row| row.assignment.channel == assignment.channel))

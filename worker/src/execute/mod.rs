@@ -3,16 +3,21 @@
 //! An executor is given a whole job (envelope and blobs, already checked against their hashes), meters it while it
 //! runs, stops it at its limits, and hands back the outputs. It knows nothing of receipts, prices or networks.
 
+mod builtin;
 mod cuda;
+mod oci;
 mod wasm;
 
-pub use cuda::CudaExecutor;
+pub use builtin::{BuiltinExecutor, reference};
+pub use cuda::{CudaExecutor, Gpu, gpus};
+pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind};
+use protocol::job::{Blob, Envelope, Kind, Program};
 use protocol::resource::{Unit, Usage};
+use protocol::wire::Isolation;
 use serde::{Deserialize, Serialize};
 use std::ops::DerefMut;
 use std::path::PathBuf;
@@ -28,6 +33,8 @@ pub struct ExecuteConfig {
     pub wasm: WasmConfig,
     /// CUDA jobs.
     pub cuda: CudaConfig,
+    /// Container jobs.
+    pub oci: OciConfig,
 }
 
 /// Bounds of WebAssembly jobs.
@@ -38,11 +45,13 @@ pub struct WasmConfig {
     pub max_memory: u64,
     /// Largest sum of declared outputs accepted, in bytes. Default: 256 MiB.
     pub max_outputs: u64,
+    /// WebAssembly jobs at a time; 0 for none. Default: as many as jobs in all (`slots`).
+    pub slots: Option<u32>,
 }
 
 impl Default for WasmConfig {
     fn default() -> Self {
-        Self { max_memory: 1 << 30, max_outputs: 256 << 20 }
+        Self { max_memory: 1 << 30, max_outputs: 256 << 20, slots: None }
     }
 }
 
@@ -52,8 +61,8 @@ impl Default for WasmConfig {
 pub struct CudaConfig {
     /// Whether a device is looked for at all. Default: true.
     pub enabled: bool,
-    /// Number of the device, counted from 0. Default: 0.
-    pub device: u32,
+    /// Which GPUs work, by their number in the order of `nvidia-smi`. Default: `"all"`.
+    pub devices: Devices,
     /// Folders that are searched for NVRTC (and the driver library) before the system's own. Default: none.
     pub libraries: Vec<PathBuf>,
     /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
@@ -69,11 +78,45 @@ impl Default for CudaConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            device: 0,
+            devices: Devices::default(),
             libraries: Vec::new(),
             max_memory: 0,
             confine_compiler: true,
             allow_emulated: false,
+        }
+    }
+}
+
+/// Which GPUs work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Devices {
+    /// The word `all`.
+    All(All),
+    /// Their numbers.
+    Listed(Vec<u32>),
+}
+
+/// The word for all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum All {
+    /// `all`.
+    All,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self::All(All::All)
+    }
+}
+
+impl Devices {
+    /// Whether the GPU of that number works.
+    pub fn contains(&self, number: u32) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Listed(numbers) => numbers.contains(&number),
         }
     }
 }
@@ -87,6 +130,8 @@ pub struct JobInput {
     pub blobs: Vec<Bytes>,
     /// Which of the job's devices this is, counted from 0.
     pub rank: u32,
+    /// Numbers of the GPUs that the job holds, for a program that the supervisor itself starts.
+    pub devices: Vec<u32>,
     /// The unit that the job is billed in.
     pub unit: Unit,
     /// The job is stopped before it uses more of that unit.
@@ -116,7 +161,8 @@ pub struct Delivered {
 }
 
 /// Why a job did not run to its end. Nothing here is worth a retry on the same worker.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ExecuteError {
     /// The program is at fault; what it used is billed.
     #[error("the program failed: {detail}")]
@@ -172,6 +218,21 @@ pub trait Executor: Send + Sync {
     /// The largest `limits.memory` that it takes, in bytes.
     fn memory(&self) -> u64;
 
+    /// Whether a job left the device in a state that only a new process clears.
+    fn must_restart(&self) -> bool {
+        false
+    }
+
+    /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
+    fn isolation(&self) -> Option<Isolation> {
+        None
+    }
+
+    /// Refuses a job by what its envelope declares, before memory is taken for it.
+    fn check(&self, _job: &JobInput) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
     /// Runs a job to its end. Blocks: call it on a thread where that is allowed.
     ///
     /// `progress` is sent what the job has used so far; each value covers the one before, and the final usage covers
@@ -192,6 +253,7 @@ pub fn run_here(
     progress: watch::Sender<Usage>,
     cancel: CancellationToken,
 ) -> Result<Delivered, ExecuteError> {
+    executor.check(&job)?;
     let mut regions: Vec<Region> = job.output_lengths().map(|length| Box::new(vec![0u8; length]) as Region).collect();
     let produced = executor.execute(job, &mut regions, progress, cancel)?;
     let taken = regions.iter().zip(&produced.lengths);
@@ -199,36 +261,41 @@ pub fn run_here(
     Ok(Delivered { usage: produced.usage, outputs })
 }
 
-/// The executors that this machine has: WebAssembly always, CUDA where a device, its driver and NVRTC are found.
-pub fn executors(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
-    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(WasmExecutor::new(config.wasm.clone())?)];
-    match CudaExecutor::find(&config.cuda) {
-        Ok(cuda) => {
-            tracing::info!(device = cuda.device(), toolchain = cuda.toolchain(), "CUDA jobs are accepted");
-            executors.push(Arc::new(cuda));
-        }
-        Err(reason) => tracing::info!(%reason, "CUDA jobs are not accepted"),
+/// The executors that the supervisor calls itself, because their programs have processes of their own.
+pub fn here(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
+    if !config.oci.enabled {
+        return Ok(Vec::new());
     }
-    Ok(executors)
+    // Who turns container jobs on wants to know at once that they cannot run.
+    let oci = OciExecutor::find(&config.oci);
+    let oci = oci.map_err(|reason| ExecuteError::Unsupported(format!("container jobs are turned on, but {reason}")))?;
+    tracing::info!(toolchain = oci.toolchain(), images = config.oci.images.len(), "container jobs are accepted");
+    Ok(vec![Arc::new(oci)])
 }
 
 impl JobInput {
     /// How much memory each output needs on one of the job's devices.
     pub fn output_lengths(&self) -> impl Iterator<Item = usize> + '_ {
-        let parts = u64::from(self.envelope.program.devices().max(1));
+        let parts = match &self.envelope.program {
+            Program::Cuda { devices, .. } => u64::from(*devices).max(1),
+            Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => 1,
+        };
         // The sum of all lengths was held against the operator's bound, far below the address space.
         self.envelope.outputs.iter().map(move |output| (output.length.get() / parts) as usize)
     }
 
     /// The program's bytes, after checking that the blobs are those of the envelope.
     fn program(&self) -> Result<&Bytes, ExecuteError> {
+        self.check_blobs()?;
+        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+    }
+
+    /// Refuses blobs that are not those of the envelope.
+    fn check_blobs(&self) -> Result<(), ExecuteError> {
         let declared: Vec<Blob> = self.envelope.blobs().collect();
         let same = declared.len() == self.blobs.len()
             && declared.iter().zip(&self.blobs).all(|(blob, bytes)| blob.length.get() == bytes.len() as u64);
-        if !same {
-            return Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into()));
-        }
-        self.blobs.first().ok_or_else(|| ExecuteError::Node("a program without code was taken for one with".into()))
+        if same { Ok(()) } else { Err(ExecuteError::Node("the blobs fetched are not those of the envelope".into())) }
     }
 
     /// The inputs' bytes.
@@ -262,11 +329,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_machine_runs_wasm() {
-        let config =
-            ExecuteConfig { cuda: CudaConfig { enabled: false, ..CudaConfig::default() }, ..Default::default() };
-        let kinds: Vec<Kind> = executors(&config).unwrap().iter().map(|executor| executor.kind()).collect();
-        assert_eq!(kinds, [Kind::Wasm]);
+    fn devices_are_all_or_a_list() {
+        let read = |text: &str| toml::from_str::<CudaConfig>(text).map(|config| config.devices);
+        assert_eq!(read("").unwrap(), Devices::default());
+        assert!(read("devices = \"all\"").unwrap().contains(15));
+        let some = read("devices = [0, 2]").unwrap();
+        assert_eq!((some.contains(0), some.contains(1), some.contains(2)), (true, false, true));
+        assert!(read("devices = \"none\"").is_err());
     }
 
     #[test]

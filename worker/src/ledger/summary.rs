@@ -27,7 +27,8 @@ impl Ledger {
             return Err(LedgerError::Missing(folder.display().to_string()));
         }
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        Ok(Self { pool: SqlitePoolOptions::new().max_connections(1).connect_with(options).await? })
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Ok(Self { pool, lock: None })
     }
 
     /// Figures for the operator.

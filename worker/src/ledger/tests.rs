@@ -123,27 +123,25 @@ async fn what_is_owed_counts_until_its_batch_is_final() {
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
     assert_eq!(ledger.channel_exposure(first.channel).await.unwrap(), Amount(200));
     assert_eq!(ledger.highest_owed(keeper, 3).await.unwrap(), Some(two));
-    assert_eq!(ledger.accepted_in(keeper, 3).await.unwrap().len(), 2);
 
     let proof = Proof { index: 0, siblings: vec![] };
     ledger.set_proof(keeper, 3, Amount(251), &proof).await.unwrap();
-    ledger.set_challenged(keeper, 3, Amount(250)).await.unwrap();
-    let rows = ledger.unpaid_batches(keeper).await.unwrap();
-    let expected = BatchRow {
-        number: 3,
-        stage: BatchStage::Proven,
-        owed: Amount(250),
-        amount: Amount(251),
-        proof: Some(proof),
-        challenged: Amount(250),
-    };
+    let rows = ledger.unsettled_batches(keeper).await.unwrap();
+    let expected =
+        BatchRow { number: 3, stage: BatchStage::Proven, owed: Amount(250), amount: Amount(251), proof: Some(proof) };
     assert_eq!(rows, vec![expected]);
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
     ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(0));
     assert_eq!(ledger.owing_keepers().await.unwrap(), vec![keeper]);
     ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
-    assert_eq!(ledger.unpaid_batches(keeper).await.unwrap(), vec![]);
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap().len(), 1, "a reorganisation may take the claim back");
+    ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
+    ledger.set_safe(keeper, 3).await.unwrap();
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap().len(), 1, "only what is paid is settled");
+    ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
+    ledger.set_safe(keeper, 3).await.unwrap();
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap(), vec![]);
     assert_eq!(ledger.owing_keepers().await.unwrap(), Vec::<alloy::primitives::Address>::new());
 }
 
@@ -166,7 +164,12 @@ async fn direct_vouchers_only_rise() {
     let row = ledger.job(job).await.unwrap().unwrap();
     assert_eq!((row.paid, row.debited), (Amount(300), Amount(310)));
     assert_eq!(ledger.redeemable().await.unwrap().len(), 1);
-    ledger.set_redeemed(channel, Amount(310)).await.unwrap();
+    ledger.set_redeemed(channel, Amount(310), Amount(0)).await.unwrap();
+    let redeemed = ledger.redeemable().await.unwrap();
+    assert_eq!((redeemed.len(), redeemed[0].redeemed), (1, Amount(310)), "not at the safe head yet");
+    ledger.set_redeemed(channel, Amount(100), Amount(0)).await.unwrap();
+    assert_eq!(ledger.redeemable().await.unwrap()[0].redeemed, Amount(100), "a reorganisation took it back");
+    ledger.set_redeemed(channel, Amount(999), Amount(310)).await.unwrap();
     assert_eq!(ledger.redeemable().await.unwrap(), vec![]);
 }
 
@@ -228,7 +231,7 @@ async fn a_batch_without_an_own_acceptance_can_be_claimed() {
     assert!(ledger.add_batch(keeper, 9).await.unwrap());
     assert!(!ledger.add_batch(keeper, 9).await.unwrap());
     ledger.set_proof(keeper, 9, Amount(5), &Proof { index: 0, siblings: vec![] }).await.unwrap();
-    let rows = ledger.unpaid_batches(keeper).await.unwrap();
+    let rows = ledger.unsettled_batches(keeper).await.unwrap();
     assert_eq!((rows[0].number, rows[0].owed, rows[0].amount), (9, Amount(0), Amount(5)));
 }
 

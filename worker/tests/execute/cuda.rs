@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use worker::execute::{CudaConfig, CudaExecutor, ExecuteError, Executor, JobInput, run_here};
 
-fn config() -> CudaConfig {
+pub(crate) fn config() -> CudaConfig {
     CudaConfig { libraries: emulated_cuda::libraries().unwrap(), allow_emulated: true, ..CudaConfig::default() }
 }
 
@@ -45,6 +45,7 @@ fn source_job(source: &[u8], kernel: &str, repeat: u32, arguments: Vec<Argument>
         envelope,
         blobs: vec![Bytes::copy_from_slice(source)],
         rank: 0,
+        devices: vec![],
         unit: Unit::GpuMs,
         max_units: Quantity(10_000),
     }

@@ -83,7 +83,7 @@ pub(crate) fn load(name: &str, kind: Kind) -> (JobInput, B256) {
     };
     envelope.validate().unwrap();
     let blobs = std::iter::once(code).chain(inputs).collect();
-    (JobInput { envelope, blobs, rank: 0, unit, max_units: Quantity(100_000) }, expected)
+    (JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units: Quantity(100_000) }, expected)
 }
 
 /// Runs a job with nobody listening.

@@ -30,7 +30,14 @@ fn binary(module: Vec<u8>) -> JobInput {
         limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(300_000) },
         verify: Verify::Reexecute,
     };
-    JobInput { envelope, blobs: vec![module.into(), input], rank: 0, unit: Unit::CpuMs, max_units: Quantity(1000) }
+    JobInput {
+        envelope,
+        blobs: vec![module.into(), input],
+        rank: 0,
+        devices: vec![],
+        unit: Unit::CpuMs,
+        max_units: Quantity(1000),
+    }
 }
 
 /// A module whose `run` has this body, with all imports and a page of memory.

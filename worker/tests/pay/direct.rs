@@ -1,6 +1,6 @@
 use crate::chain::World;
 use crate::job::{self, PRICE};
-use crate::setup::{PAYER, PROVIDER, Running, config, session_key, until, world};
+use crate::setup::{PAYER, PROVIDER, Running, config, ledger_beside, session_key, until, world};
 use alloy::primitives::B256;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -17,7 +17,7 @@ use protocol::wire::{
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use worker::config::DirectConfig;
-use worker::ledger::{Assignment, JobStage, Ledger};
+use worker::ledger::{Assignment, JobStage};
 
 const SHORT: u64 = 200_000_000;
 const LONG: u64 = 60_000_000_000;
@@ -326,7 +326,7 @@ async fn orders_that_cannot_be_served_are_refused() {
 async fn an_order_that_was_only_written_down_starts_when_it_is_sent_again() {
     let (mut client, running) = Client::start(|_| ()).await;
     let order = client.order(SHORT, 1).await;
-    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let ledger = ledger_beside(&client.config()).await;
     let assignment = client.assignment(&order, &session_key());
     ledger.add_job(&assignment, JobStage::Queued, protocol::amount::Timestamp(5)).await.unwrap();
     ledger.close().await;
@@ -361,7 +361,7 @@ async fn a_voucher_that_cannot_be_redeemed_does_not_hold_up_the_others() {
     let order = client.order(SHORT, 1).await;
     // A channel that holds nothing (any more).
     let stranger = crate::setup::key(9);
-    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let ledger = ledger_beside(&client.config()).await;
     let lost = job::order(PAYER, &stranger, &client.domain, b"lost", 9);
     let assignment = client.assignment(&lost, &stranger);
     ledger.add_job(&assignment, JobStage::Closed, protocol::amount::Timestamp(5)).await.unwrap();

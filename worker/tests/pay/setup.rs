@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use worker::config::{ClaimConfig, Limits, OfferConfig};
+use worker::ledger::Ledger;
 use worker::{Config, RunError, Worker};
 
 pub(crate) const PROVIDER: Address = Address::repeat_byte(0x70);
@@ -64,9 +65,12 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
             lifetime: 3_600,
         }],
         limits: Limits { chain_age_ms: 100, ..Limits::default() },
-        claim: ClaimConfig { minimum: Amount(1), poll_ms: 100, batches: 8 },
+        claim: ClaimConfig { minimum: Amount(1), poll_ms: 100, batches: 8, ..ClaimConfig::default() },
         direct: None,
+        drain: Default::default(),
         execute: Default::default(),
+        sandbox: Default::default(),
+        runner: env!("CARGO_BIN_EXE_capa-worker").into(),
     }
 }
 
@@ -114,4 +118,10 @@ pub(crate) async fn until<T>(what: &str, mut get: impl AsyncFnMut() -> Option<T>
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("waited 30 s in vain: {what}");
+}
+
+/// Opens the ledger of a worker that runs. No program can: this takes the lock away.
+pub(crate) async fn ledger_beside(config: &Config) -> Ledger {
+    std::fs::remove_file(config.data.join("ledger.lock")).unwrap();
+    Ledger::open(&config.data).await.unwrap()
 }

@@ -54,6 +54,15 @@ impl Compiler {
         format!("nvrtc-{}.{}", self.version.0, self.version.1)
     }
 
+    /// Compiles a source that ships with the worker.
+    pub(super) fn compile_trusted(&self, source: &[u8]) -> Result<Vec<u8>, String> {
+        machine_code(source, self.capability)
+    }
+
+    pub(super) const fn capability(&self) -> (i32, i32) {
+        self.capability
+    }
+
     /// Compiles a job's source on a thread that can open no file: an `#include` would show the worker's to the client.
     pub(super) fn compile(&self, source: &[u8], meter: &mut Meter) -> Result<Vec<u8>, ExecuteError> {
         let compiled = on_own_thread(|| {
@@ -68,6 +77,13 @@ impl Compiler {
             CompileError::Node(detail) => ExecuteError::Node(detail),
         })
     }
+}
+
+/// What NVRTC makes of a source for devices of a compute capability.
+pub(in crate::execute) fn machine_code(source: &[u8], capability: (i32, i32)) -> Result<Vec<u8>, String> {
+    compile(source, capability).map_err(|error| match error {
+        CompileError::Source(detail) | CompileError::Node(detail) => detail,
+    })
 }
 
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {

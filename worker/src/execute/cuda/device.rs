@@ -29,7 +29,7 @@ pub(super) fn driver_version() -> Result<i32, DriverError> {
 }
 
 /// The primary context of a device.
-pub(super) struct Context {
+pub(in crate::execute) struct Context {
     device: sys::CUdevice,
     raw: sys::CUcontext,
 }
@@ -103,7 +103,7 @@ impl Drop for Context {
 }
 
 /// Device memory of one job.
-pub(super) struct Buffer<'c> {
+pub(in crate::execute) struct Buffer<'c> {
     _context: &'c Context,
     address: sys::CUdeviceptr,
     length: usize,
@@ -111,7 +111,7 @@ pub(super) struct Buffer<'c> {
 
 impl<'c> Buffer<'c> {
     /// Memory filled with zeros. The driver refuses empty memory, so there is always a byte.
-    pub(super) fn zeroed(context: &'c Context, length: usize) -> Result<Self, DriverError> {
+    pub(in crate::execute) fn zeroed(context: &'c Context, length: usize) -> Result<Self, DriverError> {
         // SAFETY: the size is not zero; the memory is written before anything reads it.
         let address = unsafe { result::malloc_sync(length.max(1)) }?;
         let buffer = Self { _context: context, address, length };
@@ -120,7 +120,7 @@ impl<'c> Buffer<'c> {
     }
 
     /// Memory that holds these bytes.
-    pub(super) fn holding(context: &'c Context, bytes: &[u8]) -> Result<Self, DriverError> {
+    pub(in crate::execute) fn holding(context: &'c Context, bytes: &[u8]) -> Result<Self, DriverError> {
         let buffer = Self::zeroed(context, bytes.len())?;
         if !bytes.is_empty() {
             // SAFETY: the buffer is exactly as long as the bytes.
@@ -129,12 +129,16 @@ impl<'c> Buffer<'c> {
         Ok(buffer)
     }
 
-    pub(super) const fn address(&self) -> u64 {
+    pub(in crate::execute) const fn address(&self) -> u64 {
         self.address
     }
 
+    pub(in crate::execute) const fn length(&self) -> usize {
+        self.length
+    }
+
     /// Copies the buffer into memory of the same length.
-    pub(super) fn read(&self, to: &mut [u8]) -> Result<(), DriverError> {
+    pub(in crate::execute) fn read(&self, to: &mut [u8]) -> Result<(), DriverError> {
         if to.len() != self.length {
             return Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE));
         }
@@ -142,6 +146,15 @@ impl<'c> Buffer<'c> {
             return Ok(());
         }
         // SAFETY: the memory is exactly as long as the buffer, as was just checked.
+        unsafe { result::memcpy_dtoh_sync(to, self.address) }
+    }
+
+    /// Copies as many bytes from its start as fit into `to`, which is not longer than the buffer.
+    pub(in crate::execute) fn read_start(&self, to: &mut [u8]) -> Result<(), DriverError> {
+        if to.len() > self.length {
+            return Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE));
+        }
+        // SAFETY: the memory is not longer than the buffer, as was just checked.
         unsafe { result::memcpy_dtoh_sync(to, self.address) }
     }
 
@@ -161,21 +174,21 @@ impl Drop for Buffer<'_> {
 }
 
 /// Compiled code, loaded.
-pub(super) struct Module<'c> {
+pub(in crate::execute) struct Module<'c> {
     _context: &'c Context,
     raw: sys::CUmodule,
 }
 
 impl<'c> Module<'c> {
     /// Loads machine code that NVRTC made in this process: the driver does not check it, so no client may send it.
-    pub(super) fn load(context: &'c Context, code: &[u8]) -> Result<Self, DriverError> {
+    pub(in crate::execute) fn load(context: &'c Context, code: &[u8]) -> Result<Self, DriverError> {
         // SAFETY: the code is a whole ELF image, which tells its own length.
         let raw = unsafe { result::module::load_data(code.as_ptr().cast()) }?;
         Ok(Self { _context: context, raw })
     }
 
     /// The kernel of that name.
-    pub(super) fn kernel(&self, name: &str) -> Result<Kernel<'_>, DriverError> {
+    pub(in crate::execute) fn kernel(&self, name: &str) -> Result<Kernel<'_>, DriverError> {
         let name = CString::new(name).map_err(|_| DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))?;
         // SAFETY: the module is loaded for as long as this value lives.
         let raw = unsafe { result::module::get_function(self.raw, name) }?;
@@ -192,7 +205,7 @@ impl Drop for Module<'_> {
 }
 
 /// A kernel of a loaded module.
-pub(super) struct Kernel<'m> {
+pub(in crate::execute) struct Kernel<'m> {
     _module: &'m Module<'m>,
     raw: sys::CUfunction,
     /// Sizes of its parameters in bytes.
@@ -235,7 +248,7 @@ impl Kernel<'_> {
     /// # Safety
     /// `values` holds as many cells as the kernel has parameters, each at least as large as its parameter; addresses
     /// among them are of buffers that live until the launch is over.
-    pub(super) unsafe fn launch(
+    pub(in crate::execute) unsafe fn launch(
         &self,
         grid: [u32; 3],
         block: [u32; 3],
@@ -250,24 +263,24 @@ impl Kernel<'_> {
 }
 
 /// A moment in the queue of the device.
-pub(super) struct Event<'c> {
+pub(in crate::execute) struct Event<'c> {
     _context: &'c Context,
     raw: sys::CUevent,
 }
 
 impl<'c> Event<'c> {
-    pub(super) fn new(context: &'c Context) -> Result<Self, DriverError> {
+    pub(in crate::execute) fn new(context: &'c Context) -> Result<Self, DriverError> {
         let raw = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT)?;
         Ok(Self { _context: context, raw })
     }
 
-    pub(super) fn record(&self) -> Result<(), DriverError> {
+    pub(in crate::execute) fn record(&self) -> Result<(), DriverError> {
         // SAFETY: the event lives, and the default stream always exists.
         unsafe { result::event::record(self.raw, result::stream::null()) }
     }
 
     /// Whether the device has come to it.
-    pub(super) fn reached(&self) -> Result<bool, DriverError> {
+    pub(in crate::execute) fn reached(&self) -> Result<bool, DriverError> {
         // SAFETY: the event lives.
         match unsafe { result::event::query(self.raw) } {
             Ok(()) => Ok(true),
@@ -277,7 +290,7 @@ impl<'c> Event<'c> {
     }
 
     /// Milliseconds on the device from this event to a later one; both were reached.
-    pub(super) fn until(&self, later: &Self) -> Result<f32, DriverError> {
+    pub(in crate::execute) fn until(&self, later: &Self) -> Result<f32, DriverError> {
         // SAFETY: both events live, and were recorded on the same stream.
         unsafe { result::event::elapsed(self.raw, later.raw) }
     }

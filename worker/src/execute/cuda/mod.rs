@@ -10,11 +10,16 @@
 //! A kernel cannot be interrupted from here: limits are checked between short groups of launches. A kernel that runs on
 //! past its job is left behind, and the device takes no other job until it is idle again.
 
-mod compile;
-mod device;
+pub(super) mod blas;
+pub(super) mod call;
+pub(super) mod compile;
+pub(super) mod device;
 mod libraries;
 mod prepare;
-mod run;
+pub(super) mod run;
+mod probe;
+
+pub use probe::{Gpu, gpus};
 
 use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use cudarc::driver::sys;
@@ -28,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the test kit's device, whose results no network may take for a GPU's.
 const EMULATED: &str = "emulated";
+/// The fleet shows a process no other device than its own.
+const DEVICE: u32 = 0;
 /// Driver of CUDA 12.8 (570): the bindings call its timer, and a kernel's parameters are told since 12.4.
 const OLDEST_DRIVER: i32 = 12_080;
 
@@ -54,14 +61,9 @@ impl CudaExecutor {
         if !config.enabled {
             return Err("it is turned off in the configuration (cuda.enabled)".into());
         }
-        libraries::preload(&config.libraries);
-        libraries::require()?;
+        require_driver(config)?;
         let driver = |error| format!("the CUDA driver does not work: {error}");
-        let version = device::driver_version().map_err(driver)?;
-        if version < OLDEST_DRIVER {
-            return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
-        }
-        let context = Context::open(config.device).map_err(driver)?;
+        let context = Context::open(DEVICE).map_err(driver)?;
         let facts = context.facts().map_err(driver)?;
         if facts.name == EMULATED && !config.allow_emulated {
             return Err("the only device is the test kit's emulation, which no network accepts".into());
@@ -106,16 +108,21 @@ impl Executor for CudaExecutor {
         }
         job.require_toolchain(toolchain, &self.toolchain())?;
         let memory = job.require_memory(self.memory())?;
-        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        let context = lease.open(self.config.device)?;
         let stop = Stop::new(&job, cancel);
         let mut meter = Meter::new(&job, memory, progress);
-
         let cubin = self.compiler.compile(job.program()?, &mut meter)?;
-        match run::run(context, &self.facts, &job, &cubin, outputs, &stop, &mut meter) {
+        self.on_device(|context| run::run(context, &self.facts, &job, &cubin, outputs, &stop, &mut meter))
+    }
+}
+
+impl CudaExecutor {
+    /// Runs something that has the device to itself, and leaves the device ready for the next.
+    pub(super) fn on_device(&self, run: impl FnOnce(&Context) -> Outcome) -> Result<Produced, ExecuteError> {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        match run(lease.open(DEVICE)?) {
             Outcome::Ended(ended) => ended,
             Outcome::Faulted(error) => {
-                tracing::warn!(%error, "a kernel broke the CUDA context, which is made anew");
+                tracing::warn!(%error, "the CUDA context is broken, and made anew");
                 lease.reset();
                 Err(error)
             }
@@ -125,6 +132,16 @@ impl Executor for CudaExecutor {
                 Err(error)
             }
         }
+    }
+
+    /// Machine code for this device of a source that ships with the worker.
+    pub(super) fn machine_code(&self, source: &[u8]) -> Result<Vec<u8>, String> {
+        self.compiler.compile_trusted(source)
+    }
+
+    /// Compute capability of the device, such as (9, 0).
+    pub(super) const fn capability(&self) -> (i32, i32) {
+        self.compiler.capability()
     }
 }
 
@@ -165,6 +182,17 @@ impl Lease {
             other => other,
         };
     }
+}
+
+/// Loads the operator's libraries, or says what is missing.
+fn require_driver(config: &CudaConfig) -> Result<(), String> {
+    libraries::preload(&config.libraries);
+    libraries::require()?;
+    let version = device::driver_version().map_err(|error| format!("the CUDA driver does not work: {error}"))?;
+    if version < OLDEST_DRIVER {
+        return Err(format!("the CUDA driver is of version {version}, {OLDEST_DRIVER} or newer is needed"));
+    }
+    Ok(())
 }
 
 /// Whether a driver error is the kernel's doing, and leaves a context in which nothing works any more.

@@ -22,7 +22,7 @@ const MAX_GROUP: usize = 512;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How a job ended, as far as the device is concerned.
-pub(super) enum Outcome {
+pub(in crate::execute) enum Outcome {
     /// The device is ready for the next job.
     Ended(Result<Produced, ExecuteError>),
     /// A kernel broke the context.

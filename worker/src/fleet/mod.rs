@@ -1,0 +1,400 @@
+//! The supervisor's children: one warm process for each device and tenant, in which everything of a stranger runs.
+//!
+//! A job [takes](board) the devices that it needs, all or none. On each it finds the child of its own tenant (the
+//! payer's address), or a blank one that was never used; the child of another tenant is ended first. Each device's
+//! [share](share) of the job runs in its child under the supervisor's own deadlines and [`bounds`]. A child that will
+//! not die takes its device out of use until it is gone and a fresh one works; everything else goes on.
+//!
+//! The supervisor itself never touches a driver: which GPUs there are is found out by a child as well.
+
+mod device;
+mod gpu;
+mod roster;
+mod bounds;
+mod work;
+mod child;
+mod nursery;
+mod board;
+mod share;
+mod dispatch;
+mod tend;
+
+pub use board::DeviceState;
+pub use device::Device;
+
+use crate::config::SandboxConfig;
+use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, WasmConfig, here};
+use crate::node::lock;
+use crate::runner::Ability;
+use crate::sandbox::{Exit, Process, Unkillable};
+use alloy::primitives::Address;
+use board::{Board, Lost};
+use device::Site;
+use futures::future::{BoxFuture, join_all};
+use nursery::{Abilities, Kernel, NoChild, Nursery, Undead};
+use protocol::job::{Kind, Program};
+use protocol::resource::Usage;
+use protocol::wire::Isolation;
+use roster::{Entry, Roster};
+use service::health::Health;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// What a fleet is made of.
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// The program of its children, `capa-worker` itself.
+    pub program: PathBuf,
+    /// What children for GPUs learn of the environment: where libraries are, and settings of the driver.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where children are written down.
+    pub data: PathBuf,
+    /// WebAssembly jobs at a time.
+    pub slots: u32,
+    /// Bounds of WebAssembly jobs.
+    pub wasm: WasmConfig,
+    /// Where CUDA is found, and bounds of its jobs.
+    pub cuda: CudaConfig,
+    /// How jobs are kept apart.
+    pub sandbox: SandboxConfig,
+}
+
+/// Why a fleet cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// Children cannot be written down.
+    #[error("the list of children in {folder} cannot be kept: {source}", folder = .folder.display())]
+    Roster {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not even a process for WebAssembly starts.
+    #[error("no process for WebAssembly jobs can be started: {0}; `capa-worker doctor` says more")]
+    Cpu(String),
+    /// An executor of the supervisor's own cannot be made.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+}
+
+/// Waits for a killed process to be gone. Only tests put anything else in the place of the kernel's answer.
+pub trait Reaper: Send + Sync {
+    /// Kills it and waits until it is gone, at most until the deadline.
+    fn reap(&self, process: Process, deadline: Duration) -> BoxFuture<'static, Result<Exit, Box<Unkillable>>>;
+}
+
+/// What the fleet can run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// Kinds of programs.
+    pub kinds: Vec<Kind>,
+    /// What counts and compiles.
+    pub toolchains: Vec<String>,
+    /// Largest `limits.memory` of a job, in bytes.
+    pub memory: u64,
+    /// Name of the GPUs, where there is one.
+    pub device: Option<String>,
+    /// How many GPUs work.
+    pub devices: u32,
+    /// What is in force around every job.
+    pub isolation: Isolation,
+    /// Why something is not, a sentence each.
+    pub missing: Vec<String>,
+}
+
+/// All children, and the devices that they work on. Clones are the same fleet.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+    /// Ends what goes on in the background with the last clone.
+    _background: Arc<DropGuard>,
+}
+
+/// A job that holds a GPU.
+struct Holder {
+    stop: CancellationToken,
+    /// Why the GPU must not be used after it.
+    condemned: Option<String>,
+}
+
+struct Shared {
+    config: FleetConfig,
+    nursery: Nursery,
+    board: Arc<Board>,
+    /// Executors that start processes of their own.
+    here: Vec<Arc<dyn Executor>>,
+    abilities: Mutex<Abilities>,
+    /// Sites for which a blank child is being made.
+    pending: Mutex<BTreeSet<Site>>,
+    /// The jobs that hold GPUs, by number, and what was found to be wrong with a GPU meanwhile.
+    holders: Mutex<BTreeMap<u32, Holder>>,
+    inventory: watch::Sender<Inventory>,
+    health: Health,
+    closing: CancellationToken,
+    /// What makes children in the background.
+    making: TaskTracker,
+}
+
+impl FleetConfig {
+    /// From the parts of a worker's configuration.
+    pub fn new(config: &crate::Config) -> Self {
+        let ExecuteConfig { wasm, cuda, .. } = config.execute.clone();
+        Self {
+            program: config.runner.clone(),
+            environment: gpu::passed(),
+            data: config.data.clone(),
+            slots: wasm.slots.unwrap_or(config.slots),
+            wasm,
+            cuda,
+            sandbox: config.sandbox.clone(),
+        }
+    }
+}
+
+impl Fleet {
+    /// Kills what an earlier start left behind, finds the devices, and tries a child on each.
+    pub async fn start(config: FleetConfig, execute: &ExecuteConfig, health: Health) -> Result<Self, FleetError> {
+        Self::start_with(config, execute, health, Arc::new(Kernel)).await
+    }
+
+    /// The same, with something else that tells when a process is gone.
+    pub async fn start_with(
+        config: FleetConfig,
+        execute: &ExecuteConfig,
+        health: Health,
+        reaper: Arc<dyn Reaper>,
+    ) -> Result<Self, FleetError> {
+        let folder = config.data.clone();
+        let opened = tokio::task::spawn_blocking(move || Roster::open(&folder)).await;
+        let opened = opened.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let fail = |source| FleetError::Roster { folder: config.data.clone(), source };
+        let (roster, undead) = opened.map_err(fail)?;
+        let nursery = Nursery::new(config.clone(), roster, reaper);
+        let gpus = find_gpus(&nursery, &config.cuda).await;
+        let board = Board::new(config.slots, &gpus);
+        let nothing = Inventory {
+            kinds: vec![],
+            toolchains: vec![],
+            memory: 0,
+            device: None,
+            devices: 0,
+            isolation: Isolation::default(),
+            missing: vec![],
+        };
+        let shared = Arc::new(Shared {
+            nursery,
+            board,
+            here: here(execute)?,
+            abilities: Mutex::default(),
+            pending: Mutex::default(),
+            holders: Mutex::default(),
+            inventory: watch::channel(nothing).0,
+            health,
+            closing: CancellationToken::new(),
+            making: TaskTracker::new(),
+            config,
+        });
+        shared.open(undead).await?;
+        tokio::spawn(tend::run(Arc::downgrade(&shared), shared.closing.clone()));
+        let background = Arc::new(shared.closing.clone().drop_guard());
+        Ok(Self { shared, _background: background })
+    }
+
+    /// What it can run now.
+    pub fn inventory(&self) -> Inventory {
+        self.shared.inventory.borrow().clone()
+    }
+
+    /// Told whenever that changes.
+    pub fn changes(&self) -> watch::Receiver<Inventory> {
+        self.shared.inventory.subscribe()
+    }
+
+    /// Every device and what it is doing.
+    pub fn devices(&self) -> Vec<(Device, DeviceState)> {
+        self.shared.board.view()
+    }
+
+    /// Why a program cannot be run here, in a sentence.
+    pub fn check(&self, program: &Program) -> Result<(), String> {
+        self.shared.check(program)
+    }
+
+    /// Why jobs of this tenant are not run here, in a sentence.
+    pub fn admit(&self, tenant: Address) -> Result<(), String> {
+        self.shared.config.sandbox.admit(tenant, self.shared.inventory.borrow().isolation)
+    }
+
+    /// Runs a job of a tenant to its end. If the caller goes away, the job is cancelled.
+    pub async fn execute(
+        &self,
+        tenant: Address,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let (shared, token) = (self.shared.clone(), cancel.child_token());
+        let _guard = token.clone().drop_guard();
+        let run = tokio::spawn(async move { shared.run(tenant, job, progress, token).await });
+        run.await.unwrap_or_else(|error| Err(ExecuteError::Node(format!("the supervision of the job ended: {error}"))))
+    }
+
+    /// Takes a GPU out of use that something else found to be broken. A job that runs on it is ended, as a failure of
+    /// the node.
+    pub fn quarantine(&self, gpu: u32, reason: &str) {
+        self.shared.quarantine(gpu, reason);
+    }
+
+    /// Ends all children that have no job.
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.making.close();
+        // Children that are being made end with whoever makes them.
+        let _ = tokio::time::timeout(child::REAP_DEADLINE, self.shared.making.wait()).await;
+        let children = self.shared.nursery.drain().into_iter().chain(self.shared.board.drain());
+        let ended = join_all(children.map(|child| self.shared.nursery.retire(child))).await;
+        for undead in ended.into_iter().filter_map(Result::err) {
+            tracing::error!(reason = undead.reason, "a child is left behind");
+        }
+    }
+}
+
+/// The numbers of the GPUs to be used; none where there is no driver.
+async fn find_gpus(nursery: &Nursery, config: &CudaConfig) -> Vec<u32> {
+    if !config.enabled {
+        return Vec::new();
+    }
+    match nursery.probe().await {
+        Ok(gpus) => gpus.into_iter().map(|gpu| gpu.number).collect(),
+        Err(reason) => {
+            tracing::info!(%reason, "CUDA jobs are not accepted");
+            Vec::new()
+        }
+    }
+}
+
+impl Shared {
+    /// Makes a first child for each site, by which it is known what this node can do.
+    async fn open(self: &Arc<Self>, undead: Vec<Entry>) -> Result<(), FleetError> {
+        for Entry { identity, site } in undead {
+            if let Site::Gpu(number) = site {
+                let undead = Undead::of_an_earlier_start(identity);
+                self.lose(Device::Gpu(number), undead.reason.clone(), Some(undead));
+            }
+        }
+        let cpu = async {
+            if self.config.slots == 0 {
+                return Ok(());
+            }
+            let child = self.nursery.make(Site::Cpu).await.map_err(|error| FleetError::Cpu(error.to_string()))?;
+            self.admit(child);
+            Ok(())
+        };
+        let free = self.board.view().into_iter().filter(|(_, state)| *state == DeviceState::Free);
+        let gpus = free.filter(|(device, _)| matches!(device, Device::Gpu(_))).map(|(device, _)| async move {
+            match self.nursery.make(device.site()).await {
+                Ok(child) => self.admit(child),
+                Err(error) => self.lose_by(device, error),
+            }
+        });
+        let (cpu, _) = tokio::join!(cpu, join_all(gpus));
+        self.publish();
+        cpu
+    }
+
+    /// A child that was just made becomes a blank one.
+    fn admit(&self, child: child::Child) {
+        self.learn(&child);
+        self.nursery.keep(child);
+    }
+
+    /// Remembers what a child can do and what holds it.
+    fn learn(&self, child: &child::Child) {
+        let mut abilities = lock(&self.abilities);
+        let known = abilities.entry(child.site).or_insert_with(|| child.facts.clone());
+        known.abilities.clone_from(&child.facts.abilities);
+        known.isolation = known.isolation.weaker(child.facts.isolation);
+        let news = child.facts.missing.iter().filter(|sentence| !known.missing.contains(sentence));
+        let news: Vec<String> = news.cloned().collect();
+        known.missing.extend(news);
+    }
+
+    /// Works out what the node can do now, and tells whoever listens if that changed.
+    fn publish(&self) {
+        let view = self.board.view();
+        let abilities = lock(&self.abilities).clone();
+        let lost: Vec<String> = view
+            .iter()
+            .filter_map(|(device, state)| match state {
+                DeviceState::Quarantined(reason) => Some(format!("{device} is in quarantine: {reason}")),
+                _ => None,
+            })
+            .collect();
+        let working = |site: &Site| {
+            view.iter().any(|(device, state)| device.site() == *site && !matches!(state, DeviceState::Quarantined(_)))
+        };
+        let useful: Vec<_> = abilities.iter().filter(|(site, _)| working(site)).map(|(_, facts)| facts).collect();
+        let isolation = useful.iter().map(|facts| facts.isolation);
+        let isolation = isolation.chain(self.here.iter().filter_map(|executor| executor.isolation()));
+        let isolation = isolation.reduce(Isolation::weaker).unwrap_or_default();
+        let own = self.here.iter().map(|executor| Ability {
+            kind: executor.kind(),
+            toolchain: executor.toolchain(),
+            memory: executor.memory(),
+            device: executor.device(),
+        });
+        let all: Vec<Ability> = useful.iter().flat_map(|facts| facts.abilities.clone()).chain(own).collect();
+        let inventory = Inventory {
+            kinds: all.iter().map(|ability| ability.kind).collect::<BTreeSet<_>>().into_iter().collect(),
+            toolchains: all.iter().map(|a| a.toolchain.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            memory: all.iter().map(|ability| ability.memory).max().unwrap_or_default(),
+            device: all.iter().find_map(|ability| ability.device.clone()),
+            devices: self.board.working(true),
+            isolation,
+            missing: useful.iter().flat_map(|f| f.missing.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        };
+        self.health.set("devices", if lost.is_empty() { Ok(()) } else { Err(lost.join("; ")) });
+        self.inventory.send_if_modified(|current| {
+            let changed = *current != inventory;
+            *current = inventory;
+            changed
+        });
+    }
+
+    fn check(&self, program: &Program) -> Result<(), String> {
+        let inventory = self.inventory.borrow();
+        let (kind, devices) = (program.kind(), program.devices());
+        if !inventory.kinds.contains(&kind) {
+            return Err(format!("{kind} jobs are not run here"));
+        }
+        if devices > inventory.devices {
+            return Err(format!("it needs {devices} GPUs, this worker has {}", inventory.devices));
+        }
+        Ok(())
+    }
+
+    /// Takes a device that no job has out of use.
+    fn lose(&self, device: Device, reason: String, undead: Option<Undead>) {
+        if let Some(mut lease) = self.board.lease_device(device) {
+            lease.seats[0].lost = Some(Lost::new(reason.clone(), undead));
+            drop(lease);
+            crate::observe::device_quarantined(&device, &reason);
+        }
+        self.publish();
+    }
+
+    fn lose_by(&self, device: Device, error: NoChild) {
+        let reason = error.to_string();
+        match error {
+            NoChild::Undead(undead) => self.lose(device, reason, Some(undead)),
+            NoChild::Start(_) => self.lose(device, reason, None),
+        }
+    }
+}
