@@ -14,7 +14,7 @@ async fn several_batches_of_one_channel_are_recovered() {
         scene.keeper.book().batch = batch;
         scene.keeper.assign(&scene.order(SHORT, 0, salt));
         until("the job is paid", async || {
-            let status = worker::status(&scene.config()).await.unwrap();
+            let status = scene.status().await;
             (status["jobs"]["closed"] == salt).then_some(())
         })
         .await;
