@@ -13,9 +13,9 @@
 pub mod command;
 pub mod config;
 mod run;
-mod admin;
 mod account;
 mod drain;
+mod admin;
 mod status;
 mod node;
 mod market;
