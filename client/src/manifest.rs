@@ -356,5 +356,10 @@ mod tests {
                 assert!(job.expected.is_some(), "{name} says no expected result for {kind}");
             }
         }
+        for name in ["hash-search", "matrix-product", "option-price"] {
+            let job = prepare(&examples.join(name), None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(job.envelope.program.kind(), Kind::Builtin);
+            assert!(job.expected.is_some(), "{name} says no expected result");
+        }
     }
 }

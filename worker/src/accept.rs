@@ -7,16 +7,16 @@
 //! | both signatures, of this channel's session key and of this keeper | `check_parties` | `each_party_must_be_the_right_one`, `the_pair_must_belong_together` |
 //! | itself as provider | `check_parties` | `each_party_must_be_the_right_one` |
 //! | its own receipt | [`Facts::receipt`], read by hash from its own ledger | `a_receipt_that_is_not_ours_pays_nothing` |
-//! | deposit at the safe head, `total <= deposit` | `check_chain`; `Market::channel` reads both heads | `the_channel_must_hold_it_safely_and_stay_open`, `pay/safety.rs` |
+//! | deposit at the safe head, `total <= deposit` | `check_chain`; `Market::channel` reads both heads | `the_channel_must_hold_it_safely_and_stay_open`, `pay/limits.rs` |
 //! | not closing, at the newest block | [`check_standing`] | the same |
-//! | keeper Active: bonded at the safe head, not at its end at the newest block, not late | [`check_standing`]; `Market::keeper` | `the_keeper_must_be_active_and_in_time`, `pay/safety.rs` |
+//! | keeper Active: bonded at the safe head, not at its end at the newest block, not late | [`check_standing`]; `Market::keeper` | `the_keeper_must_be_active_and_in_time` |
 //! | the open batch, if not committed, or the next | [`KeeperFacts::takes`] | `the_batch_must_be_the_open_one_or_the_next` |
 //! | `earned` rose by the increase | [`check`]: what it rose by less is not counted as paid | `a_receipt_is_paid_as_far_as_earned_rose` |
 //! | `owed` covers all channels, and rises with `earned` | [`check`] | `owed_must_cover_every_channel`, `owed_never_loses_what_other_workers_earned` |
 //! | the channel can pay it: `total` less what has left it covers all that it owes | `check_chain` | `a_total_must_cover_what_is_owed_beside_what_was_paid_out` |
 //! | the newest pair of each channel and batch is kept | `Ledger::credit` | `an_older_pair_never_replaces_a_newer_one` |
 //! | stops on a close, retirement, late commit or full limit | `KeeperLink::standing`, before a job and in every interval | `pay/keeper_path.rs`, `pay/limits.rs` |
-//! | after a commit: a proof of at least `owed`, or a challenge, by `committedAt + D` | `watch::follow` | `a_keeper_that_hides_its_proofs_is_challenged_and_wound_down` |
+//! | after a commit: a proof of at least `owed`, or a challenge, by `committedAt + D` | `watch::follow`; `watch::answer` finds a proof that is shown on chain only | `a_keeper_that_hides_its_proofs_is_challenged_and_wound_down` |
 //! | `void`, `lapse`, `recover` in time | `watch::{follow, recover}` | `pay/keeper_path.rs`, `pay/recovery.rs` |
 //!
 //! **Several workers of one provider** each see their own channels only. A keeper that lies together with a client can

@@ -3,19 +3,20 @@
 //! Reports are read from the ledger, so a new socket simply starts with everything that is not paid yet.
 
 mod frames;
+mod reports;
 
 use crate::credit::{self, Incoming};
 use crate::drain;
 use crate::ledger::{Assignment, JobRow, JobStage, LedgerError};
 use crate::link::KeeperLink;
-use crate::node::{HOLD_SECONDS, now};
+use crate::node::now;
 use crate::observe;
 use crate::offer::Offers;
 use crate::outlet::Outlet;
 use alloy::primitives::Address;
 use frames::{ConnectError, Socket, next_frame, send};
 use futures::{SinkExt, StreamExt};
-use protocol::amount::{Amount, Price, Timestamp};
+use protocol::amount::{Amount, Price};
 use protocol::order::{JobId, SignedOrder};
 use protocol::voucher::ChannelId;
 use protocol::wire::{Capabilities, Code, FromWorker, Info, Refusal, ToWorker, login_digest};
@@ -123,6 +124,10 @@ impl Connection {
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
+                () = link.offers_due() => {
+                    self.offers.reconnected();
+                    self.publish(&mut socket).await?;
+                }
                 _ = renewals.tick() => {
                     self.announce(&mut socket).await?;
                     self.publish(&mut socket).await?;
@@ -312,97 +317,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Refuses a job that was assigned during the drain. One that is held already is reported as it stands.
-    async fn decline(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
-        if self.link.node.ledger.job(job).await?.is_some() {
-            self.sent.remove(&job);
-            self.link.changed(job);
-            return Ok(());
-        }
-        send(socket, &FromWorker::Failed { job, refusal: drain::refusal() }).await
-    }
-
     /// Whether a job is somebody else's: a direct client's, or another keeper's from before.
     async fn is_foreign(&self, job: JobId) -> Result<bool, LedgerError> {
         let row = self.link.node.ledger.job(job).await?;
         Ok(row.is_some_and(|row| Some(row.assignment.keeper) != self.link.keeper()))
-    }
-
-    /// The keeper will not take a receipt. Only the newest one decides: older ones may merely have come twice.
-    async fn refused(&mut self, job: JobId, sequence: u64, refusal: Refusal) -> Result<(), ConnectError> {
-        let node = &self.link.node;
-        let newest = node.ledger.newest_receipt(job).await?;
-        if newest.is_none_or(|newest| newest.statement.sequence != sequence) || node.stop(job, refusal.clone()) {
-            return Ok(());
-        }
-        match node.ledger.job(job).await? {
-            Some(row) if row.stage == JobStage::Delivered => self.give_up(&row, &refusal, false).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// The keeper is through with a job that does not run here: it ended already, or was never known.
-    async fn stopped(&mut self, socket: &mut Socket, job: JobId, refusal: Refusal) -> Result<(), ConnectError> {
-        let ledger = &self.link.node.ledger;
-        let Some(row) = ledger.job(job).await? else {
-            let refusal = Refusal::new(Code::NodeFailed, "the job does not run on this worker");
-            return send(socket, &FromWorker::Failed { job, refusal }).await;
-        };
-        if row.stage == JobStage::Delivered {
-            self.give_up(&row, &refusal, true).await?;
-        }
-        Ok(())
-    }
-
-    /// A delivered job that will not be paid any more; what is unpaid counts against its channel. Unless the keeper
-    /// `knows`, it is told, so that it does not wait for another last receipt.
-    async fn give_up(&self, row: &JobRow, refusal: &Refusal, knows: bool) -> Result<(), ConnectError> {
-        let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
-        if !ledger.close_settled(job).await? {
-            ledger.give_up(job, refusal, knows).await?;
-            self.link.changed(job);
-        }
-        Ok(())
-    }
-
-    /// Sends every receipt and failure that the keeper has not heard over this socket.
-    async fn report(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
-        let Some(keeper) = self.link.keeper() else { return Ok(()) };
-        let ledger = &self.link.node.ledger;
-        ledger.close_ended(keeper, Timestamp(now().get().saturating_sub(HOLD_SECONDS))).await?;
-        for row in ledger.open_jobs(keeper).await? {
-            self.report_job(socket, row.assignment.job()).await?;
-        }
-        Ok(())
-    }
-
-    async fn report_job(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
-        let ledger = &self.link.node.ledger;
-        // One read: how a job ended must not go out before its last receipt, nor that without its outputs.
-        let Some((row, receipts)) = ledger.job_and_receipts(job).await? else { return Ok(()) };
-        let billed = receipts.last().map_or(Amount::ZERO, |last| last.statement.amount);
-        if row.stage == JobStage::Failed && row.reported && row.paid >= billed {
-            ledger.close_job(job).await?;
-            return Ok(());
-        }
-        for receipt in receipts {
-            let statement = &receipt.statement;
-            let is_paid = statement.amount <= row.paid && !statement.is_final();
-            let is_sent = self.sent.get(&job).is_some_and(|sent| *sent >= statement.sequence);
-            if is_paid || is_sent {
-                continue;
-            }
-            let outputs = if statement.is_final() { row.outputs.clone() } else { Vec::new() };
-            self.sent.insert(job, statement.sequence);
-            send(socket, &FromWorker::Receipt { receipt, outputs }).await?;
-        }
-        if row.stage == JobStage::Failed && !row.reported {
-            let unexplained = || Refusal::new(Code::NodeFailed, "the job failed");
-            let refusal = row.refusal.clone().unwrap_or_else(unexplained);
-            send(socket, &FromWorker::Failed { job, refusal }).await?;
-            ledger.set_reported(job, true).await?;
-        }
-        Ok(())
     }
 
     async fn publish(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {

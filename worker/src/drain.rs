@@ -42,6 +42,7 @@ pub(crate) async fn finished(node: &Node, asked: Shutdown) {
         () = node.drain.cancelled() => {}
     }
     observe::draining();
+    node.health.set("drain", Err("the worker takes no more jobs and is about to end".into()));
     let (began, timeout) = (Instant::now(), Duration::from_secs(node.config.drain.timeout_s));
     if node.config.keeper.is_some() {
         tokio::time::sleep(GRACE.min(timeout)).await;

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use protocol::order::JobId;
 use protocol::wire::{Code, Refusal};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 impl Node {
@@ -29,12 +30,13 @@ impl Node {
     }
 
     /// Fails what the ledger calls running and nobody runs: its task could not write down how it ended.
-    pub(crate) async fn fail_orphans(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn fail_orphans(&self, outlets: &[Arc<dyn Outlet>]) -> Result<(), LedgerError> {
         for job in self.ledger.running_jobs().await? {
             // A job is registered before it is written down as running, and taken off after its end is written.
             if !lock(&self.running).contains_key(&job) {
                 self.ledger.fail(job, None, &lost(), now()).await?;
                 observe::job_failed(job, &lost());
+                outlets.iter().for_each(|outlet| outlet.changed(job));
             }
         }
         Ok(())
@@ -67,7 +69,6 @@ mod tests {
     use protocol::amount::Timestamp;
     use protocol::job::{Blob, result_hash};
 
-    #[expect(clippy::panic, reason = "that is what is tested")]
     async fn panics() {
         panic!("a fault in the worker");
     }

@@ -1,21 +1,21 @@
 //! What the worker reads from the chain: keepers, channels, resources. Reads are cached for a moment.
 
+mod cache;
+
 use crate::accept::{ChannelFacts, KeeperFacts};
 use crate::gas::Quote;
 use alloy::eips::BlockId;
 use alloy::primitives::Address;
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::TransactionRequest;
+use cache::Cache;
 use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity};
 use protocol::bindings::{catalog, registry, settlement};
 use protocol::resource::{Resource, ResourceId};
 use protocol::voucher::{BatchNumber, ChannelId};
 use service::chain::{Chain, ChainError, Tag};
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// `KeeperStatus` of the contract: it has never bonded.
 const STATUS_NONE: u8 = 0;
@@ -369,34 +369,6 @@ fn before_deployment<T>(read: Result<T, alloy::contract::Error>) -> Result<Optio
     }
 }
 
-/// Values that are good for a moment.
-#[derive(Debug)]
-struct Cache<K, V> {
-    max_age: Duration,
-    entries: Mutex<HashMap<K, (Instant, V)>>,
-}
-
-impl<K: Eq + Hash, V: Copy> Cache<K, V> {
-    fn new(max_age: Duration) -> Self {
-        Self { max_age, entries: Mutex::default() }
-    }
-
-    fn get(&self, key: &K) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.get(key).filter(|(at, _)| at.elapsed() < self.max_age).map(|(_, value)| *value)
-    }
-
-    fn put(&self, key: K, value: V) {
-        let mut entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.retain(|_, (at, _)| at.elapsed() < self.max_age);
-        entries.insert(key, (Instant::now(), value));
-    }
-
-    fn forget(&self, key: &K) {
-        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,17 +380,5 @@ mod tests {
         assert_eq!(staleness(1_000_000, 1_000_001 + D, D), Some(D + 1));
         assert_eq!(staleness(1_000_000, 900_000, D), None, "a clock that is behind");
         assert_eq!(staleness(1_000_000, 1_000_500, 2), None, "a quiet local chain");
-    }
-
-    #[test]
-    fn the_cache_forgets() {
-        let cache = Cache::new(Duration::from_secs(60));
-        cache.put(1, 'a');
-        assert_eq!(cache.get(&1), Some('a'));
-        cache.forget(&1);
-        assert_eq!(cache.get(&1), None);
-        let stale = Cache::new(Duration::ZERO);
-        stale.put(1, 'a');
-        assert_eq!(stale.get(&1), None);
     }
 }

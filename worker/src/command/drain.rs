@@ -3,6 +3,7 @@
 use super::File;
 use crate::admin::{AdminClient, AdminError};
 use crate::drain::Progress;
+use crate::ledger::is_in_use;
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ pub(super) async fn run(args: Drain) -> anyhow::Result<ExitCode> {
             }
             Ok(_) => {}
             // Its port closes a moment before it ends; a worker that was started anew has another token.
+            Err(AdminError::NotRunning(_)) if is_in_use(&config.data) => {}
             Err(AdminError::NotRunning(_) | AdminError::Refused(_)) => {
                 return end(args.json, "drained", "the worker has ended", 0);
             }

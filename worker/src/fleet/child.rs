@@ -71,7 +71,7 @@ impl Child {
 
     /// CPU time that it used so far, in milliseconds.
     pub(super) fn cpu_ms(&self) -> Option<u64> {
-        self.cgroup.as_ref().and_then(Cgroup::cpu_ms)
+        self.cgroup.as_ref().and_then(Cgroup::cpu_ms).or_else(|| self.process.cpu_ms())
     }
 }
 

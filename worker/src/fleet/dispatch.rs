@@ -1,22 +1,21 @@
 //! Running a job on the devices that it needs: a child on each, a share for each, and one result of all.
 
 use super::board::{Lease, Lost, Seat};
-use super::bounds::sum;
 use super::child::Child;
 use super::device::{Device, Site};
 use super::nursery::{NoChild, Undead};
-use super::share::{self, Ended, Terms, with_usage};
-use super::work::{Work, join};
+use super::share::{self, Ended, Terms};
+use super::totals::Totals;
+use super::work::Work;
 use super::{Holder, Shared};
 use crate::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
 use crate::node::lock;
 use crate::observe;
 use alloy::primitives::Address;
 use futures::future::join_all;
-use protocol::amount::Quantity;
-use protocol::resource::{Unit, Usage};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use protocol::job::{Envelope, Kind};
+use protocol::resource::Usage;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,20 +25,51 @@ impl Shared {
     pub(super) async fn run(
         self: Arc<Self>,
         tenant: Address,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let kind = job.envelope.program.kind();
+        self.check(&job.envelope.program).map_err(ExecuteError::Unsupported)?;
+        match self.here.iter().find(|executor| executor.kind() == kind) {
+            Some(executor) => self.run_beside(executor.clone(), tenant, job, progress, cancel).await,
+            None => self.run_in_children(tenant, job, progress, cancel).await,
+        }
+    }
+
+    /// Runs a program that gets a process of its own from its executor.
+    async fn run_beside(
+        self: &Arc<Self>,
+        executor: Arc<dyn Executor>,
+        tenant: Address,
         mut job: JobInput,
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Delivered, ExecuteError> {
-        let (kind, gpus) = (job.envelope.program.kind(), job.envelope.program.devices());
-        self.check(&job.envelope.program).map_err(ExecuteError::Unsupported)?;
-        let own = self.here.iter().find(|executor| executor.kind() == kind).cloned();
-        if let Some(executor) = own {
-            let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
-            job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();
-            let _held = self.hold(&job.devices, &cancel);
-            return run_beside(executor, job, progress, cancel).await;
+        let gpus = job.envelope.program.devices();
+        let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
+        job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();
+        let stop = cancel.child_token();
+        let held = self.hold(&job.devices, &stop);
+        let run = tokio::task::spawn_blocking(move || run_here(&*executor, job, progress, stop));
+        let result = run.await;
+        let result = result.unwrap_or_else(|error| Err(ExecuteError::Node(format!("the executor ended: {error}"))));
+        match lease {
+            Some(lease) => self.release_held(lease, held, result).await,
+            None => result,
         }
-        let (mut lease, children) = self.seat(gpus, tenant, &cancel).await?;
+    }
+
+    /// Runs a program in a child on each of its devices.
+    async fn run_in_children(
+        self: &Arc<Self>,
+        tenant: Address,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        self.check_size(&job.envelope).map_err(ExecuteError::Unsupported)?;
+        let (mut lease, children) = self.seat(job.envelope.program.devices(), tenant, &cancel).await?;
         let numbers: Vec<u32> = gpu_numbers(&lease.seats).collect();
         let stop = cancel.child_token();
         let held = self.hold(&numbers, &stop);
@@ -50,6 +80,16 @@ impl Shared {
                 Err(ExecuteError::Unsupported(text))
             }
         };
+        self.release_held(lease, held, result).await
+    }
+
+    /// Gives a job's devices back, but those that were found to be broken meanwhile.
+    async fn release_held(
+        self: &Arc<Self>,
+        mut lease: Lease,
+        held: Held,
+        result: Result<Delivered, ExecuteError>,
+    ) -> Result<Delivered, ExecuteError> {
         let condemned = held.release();
         let result = match condemned.first() {
             Some((_, reason)) => Err(ExecuteError::Node(reason.clone())),
@@ -61,6 +101,33 @@ impl Shared {
         }
         self.give_back(lease);
         result
+    }
+
+    /// Refuses a job that declares more than any executor here takes, before memory is made for it.
+    fn check_size(&self, envelope: &Envelope) -> Result<(), String> {
+        let (kind, memory) = (envelope.program.kind(), envelope.limits.memory.get());
+        let allowed = lock(&self.abilities)
+            .values()
+            .flat_map(|facts| &facts.abilities)
+            .filter(|ability| ability.kind == kind)
+            .map(|ability| ability.memory)
+            .max();
+        let allowed = allowed.unwrap_or_default();
+        if memory > allowed {
+            return Err(format!("limits.memory is {memory} bytes, this worker allows {allowed}"));
+        }
+        let outputs = envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
+        let most = match kind {
+            Kind::Wasm => self.config.execute.wasm.max_outputs,
+            // There, outputs are buffers among others.
+            Kind::Cuda | Kind::Builtin | Kind::Oci => {
+                memory.saturating_mul(u64::from(envelope.program.devices().max(1)))
+            }
+        };
+        if outputs.is_none_or(|outputs| outputs > most) {
+            return Err(format!("its outputs are larger than {most} bytes together"));
+        }
+        Ok(())
     }
 
     /// Children may be held by less than those that were known when the job was taken.
@@ -134,7 +201,12 @@ impl Shared {
     }
 
     /// GPUs for a program with a process of its own: no child stays on them.
-    async fn vacate(&self, gpus: u32, tenant: Address, cancel: &CancellationToken) -> Result<Lease, ExecuteError> {
+    async fn vacate(
+        self: &Arc<Self>,
+        gpus: u32,
+        tenant: Address,
+        cancel: &CancellationToken,
+    ) -> Result<Lease, ExecuteError> {
         loop {
             let mut lease = self.lease(gpus, tenant, cancel).await?;
             for seat in &mut lease.seats {
@@ -213,18 +285,38 @@ impl Shared {
     }
 
     /// Gives devices back, and tells everybody if some of them are lost.
-    pub(super) fn give_back(&self, lease: Lease) {
-        let mut losses = false;
+    pub(super) fn give_back(self: &Arc<Self>, lease: Lease) {
+        let lost: Vec<Device> = lease.seats.iter().filter(|seat| seat.lost.is_some()).map(|seat| seat.device).collect();
         for seat in &lease.seats {
             if let Some(lost) = &seat.lost {
-                losses = true;
                 observe::device_quarantined(&seat.device, &lost.reason);
             }
         }
         drop(lease);
-        if losses {
-            self.publish();
+        if lost.is_empty() {
+            return;
         }
+        self.publish();
+        for device in lost.into_iter().filter(|device| matches!(device, Device::Gpu(_))) {
+            self.discard(device.site());
+        }
+    }
+
+    /// Ends the blank children of a site that is lost: they would keep it from being repaired.
+    fn discard(self: &Arc<Self>, site: Site) {
+        for child in self.nursery.drain(site) {
+            self.end_later(child);
+        }
+    }
+
+    /// Ends a child in the background.
+    pub(super) fn end_later(self: &Arc<Self>, child: Child) {
+        let (shared, site) = (self.clone(), child.site);
+        self.making.spawn(async move {
+            if let Err(undead) = shared.nursery.retire(child).await {
+                shared.lose_site(site, undead);
+            }
+        });
     }
 
     /// Makes a blank child in the background, if there are too few.
@@ -256,7 +348,7 @@ impl Shared {
     }
 
     /// A child that no job has hangs on a site.
-    pub(super) fn lose_site(&self, site: Site, undead: Undead) {
+    pub(super) fn lose_site(self: &Arc<Self>, site: Site, undead: Undead) {
         match site {
             Site::Gpu(number) => self.lose(Device::Gpu(number), undead.reason.clone(), Some(undead)),
             // It holds no slot; what it holds of the machine cannot be helped.
@@ -273,7 +365,7 @@ impl Shared {
         Held { shared: self.clone(), gpus: gpus.to_vec() }
     }
 
-    pub(super) fn quarantine(&self, gpu: u32, reason: &str) {
+    pub(super) fn quarantine(self: &Arc<Self>, gpu: u32, reason: &str) {
         if let Some(holder) = lock(&self.holders).get_mut(&gpu) {
             holder.condemned = Some(reason.to_owned());
             holder.stop.cancel();
@@ -329,139 +421,5 @@ fn lost(error: NoChild) -> Lost {
     match error {
         NoChild::Undead(undead) => Lost::new(reason, Some(undead)),
         NoChild::Start(_) => Lost::new(reason, None),
-    }
-}
-
-/// Runs a program that gets a process of its own from its executor.
-async fn run_beside(
-    executor: Arc<dyn Executor>,
-    job: JobInput,
-    progress: watch::Sender<Usage>,
-    cancel: CancellationToken,
-) -> Result<Delivered, ExecuteError> {
-    let run = tokio::task::spawn_blocking(move || run_here(&*executor, job, progress, cancel));
-    run.await.unwrap_or_else(|error| Err(ExecuteError::Node(format!("the executor ended: {error}"))))
-}
-
-/// What the shares of a job have used together.
-struct Totals {
-    shares: Mutex<Vec<Usage>>,
-    unit: Unit,
-    max_units: Quantity,
-    progress: watch::Sender<Usage>,
-    stop: CancellationToken,
-    /// Whether several devices together reached the order's limit, which each has for itself.
-    full: AtomicBool,
-}
-
-impl Totals {
-    fn new(count: usize, work: &Work, progress: watch::Sender<Usage>, stop: CancellationToken) -> Self {
-        Self {
-            shares: Mutex::new(vec![Usage::default(); count]),
-            unit: work.unit,
-            max_units: work.max_units,
-            progress,
-            stop,
-            full: AtomicBool::new(false),
-        }
-    }
-
-    fn tell(&self, rank: u32, usage: Usage) {
-        let mut shares = lock(&self.shares);
-        if let Some(share) = shares.get_mut(rank as usize) {
-            *share = usage;
-        }
-        let total = shares.iter().fold(Usage::default(), |total, share| sum(&total, share));
-        if shares.len() > 1 && total.quantity(self.unit) >= self.max_units {
-            self.full.store(true, Ordering::Relaxed);
-            self.stop.cancel();
-        }
-        // Outputs count once they are delivered.
-        self.progress.send_replace(Usage { bytes_out: Quantity::ZERO, ..total });
-    }
-
-    /// The job's result from those of its shares, in order of rank.
-    fn settle(self, results: Vec<Result<Vec<bytes::Bytes>, ExecuteError>>) -> Result<Delivered, ExecuteError> {
-        let shares = self.shares.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let usage = shares.iter().fold(Usage::default(), |total, share| sum(&total, share));
-        let mut parts = Vec::new();
-        let mut failure: Option<ExecuteError> = None;
-        for result in results {
-            match result {
-                Ok(part) => parts.push(part),
-                // Shares are cancelled because another one failed: that one tells why.
-                Err(error) if failure.as_ref().is_none_or(|first| matches!(first, ExecuteError::Cancelled { .. })) => {
-                    failure = Some(error);
-                }
-                Err(_) => {}
-            }
-        }
-        let failed = Usage { bytes_out: Quantity::ZERO, ..usage };
-        match failure {
-            None => Ok(Delivered { usage, outputs: join(parts) }),
-            Some(ExecuteError::Cancelled { .. }) if self.full.load(Ordering::Relaxed) => {
-                let (most, unit) = (self.max_units, self.unit);
-                let detail = format!("its devices together used all of its {most} {unit} (maxUnits of the order)");
-                Err(ExecuteError::Limit { detail, usage: failed })
-            }
-            Some(error) => Err(with_usage(error, failed)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn totals(max_units: u64) -> (Totals, watch::Receiver<Usage>) {
-        let (progress, receiver) = watch::channel(Usage::default());
-        let totals = Totals {
-            shares: Mutex::new(vec![Usage::default(); 2]),
-            unit: Unit::GpuMs,
-            max_units: Quantity(max_units),
-            progress,
-            stop: CancellationToken::new(),
-            full: AtomicBool::new(false),
-        };
-        (totals, receiver)
-    }
-
-    fn gpu(ms: u64) -> Usage {
-        Usage { gpu_ms: Quantity(ms), ..Usage::default() }
-    }
-
-    #[test]
-    fn shares_add_up() {
-        let (totals, progress) = totals(100);
-        totals.tell(0, gpu(10));
-        totals.tell(1, gpu(20));
-        totals.tell(0, gpu(15));
-        assert_eq!(progress.borrow().gpu_ms, Quantity(35));
-        let done = totals.settle(vec![Ok(vec![Bytes::from("a")]), Ok(vec![Bytes::from("b")])]).unwrap();
-        assert_eq!((done.usage, done.outputs), (gpu(35), vec![Bytes::from("ab")]));
-    }
-
-    #[test]
-    fn the_share_that_failed_tells_why() {
-        let (totals, _progress) = totals(100);
-        totals.tell(0, gpu(1));
-        totals.tell(1, gpu(2));
-        let cancelled = Err(ExecuteError::Cancelled { usage: gpu(1) });
-        let trap = Err(ExecuteError::Program { detail: "a trap".into(), usage: gpu(2) });
-        let error = totals.settle(vec![cancelled, trap]).unwrap_err();
-        assert_eq!(error, ExecuteError::Program { detail: "a trap".into(), usage: gpu(3) });
-    }
-
-    #[test]
-    fn devices_together_keep_to_the_limit_of_the_order() {
-        let (totals, _progress) = totals(30);
-        totals.tell(0, gpu(20));
-        assert!(!totals.stop.is_cancelled());
-        totals.tell(1, gpu(15));
-        assert!(totals.stop.is_cancelled());
-        let cancelled = || Err(ExecuteError::Cancelled { usage: Usage::default() });
-        let error = totals.settle(vec![cancelled(), cancelled()]).unwrap_err();
-        assert!(matches!(error, ExecuteError::Limit { usage, .. } if usage == gpu(35)), "{error}");
     }
 }

@@ -16,14 +16,16 @@ mod child;
 mod nursery;
 mod board;
 mod share;
+mod totals;
 mod dispatch;
 mod tend;
 
 pub use board::DeviceState;
 pub use device::Device;
+pub(crate) use gpu::passed;
 
 use crate::config::SandboxConfig;
-use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, WasmConfig, here};
+use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, here};
 use crate::node::lock;
 use crate::runner::Ability;
 use crate::sandbox::{Exit, Process, Unkillable};
@@ -57,10 +59,8 @@ pub struct FleetConfig {
     pub data: PathBuf,
     /// WebAssembly jobs at a time.
     pub slots: u32,
-    /// Bounds of WebAssembly jobs.
-    pub wasm: WasmConfig,
-    /// Where CUDA is found, and bounds of its jobs.
-    pub cuda: CudaConfig,
+    /// Devices, libraries and bounds.
+    pub execute: ExecuteConfig,
     /// How jobs are kept apart.
     pub sandbox: SandboxConfig,
 }
@@ -143,41 +143,28 @@ struct Shared {
 }
 
 impl FleetConfig {
-    /// From the parts of a worker's configuration.
-    pub fn new(config: &crate::Config) -> Self {
-        let ExecuteConfig { wasm, cuda, .. } = config.execute.clone();
-        Self {
-            program: config.runner.clone(),
-            environment: gpu::passed(),
-            data: config.data.clone(),
-            slots: wasm.slots.unwrap_or(config.slots),
-            wasm,
-            cuda,
-            sandbox: config.sandbox.clone(),
-        }
+    /// A fleet of so many slots, with the libraries that this process' environment names.
+    pub fn new(program: PathBuf, data: PathBuf, slots: u32, execute: ExecuteConfig, sandbox: SandboxConfig) -> Self {
+        let slots = execute.wasm.slots.unwrap_or(slots);
+        Self { program, environment: gpu::passed(), data, slots, execute, sandbox }
     }
 }
 
 impl Fleet {
     /// Kills what an earlier start left behind, finds the devices, and tries a child on each.
-    pub async fn start(config: FleetConfig, execute: &ExecuteConfig, health: Health) -> Result<Self, FleetError> {
-        Self::start_with(config, execute, health, Arc::new(Kernel)).await
+    pub async fn start(config: FleetConfig, health: Health) -> Result<Self, FleetError> {
+        Self::start_with(config, health, Arc::new(Kernel)).await
     }
 
     /// The same, with something else that tells when a process is gone.
-    pub async fn start_with(
-        config: FleetConfig,
-        execute: &ExecuteConfig,
-        health: Health,
-        reaper: Arc<dyn Reaper>,
-    ) -> Result<Self, FleetError> {
+    pub async fn start_with(config: FleetConfig, health: Health, reaper: Arc<dyn Reaper>) -> Result<Self, FleetError> {
         let folder = config.data.clone();
         let opened = tokio::task::spawn_blocking(move || Roster::open(&folder)).await;
         let opened = opened.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let fail = |source| FleetError::Roster { folder: config.data.clone(), source };
         let (roster, undead) = opened.map_err(fail)?;
         let nursery = Nursery::new(config.clone(), roster, reaper);
-        let gpus = find_gpus(&nursery, &config.cuda).await;
+        let gpus = find_gpus(&nursery, &config.execute.cuda).await;
         let board = Board::new(config.slots, &gpus);
         let nothing = Inventory {
             kinds: vec![],
@@ -191,7 +178,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             nursery,
             board,
-            here: here(execute)?,
+            here: here(&config.execute)?,
             abilities: Mutex::default(),
             pending: Mutex::default(),
             holders: Mutex::default(),
@@ -258,7 +245,7 @@ impl Fleet {
         self.shared.making.close();
         // Children that are being made end with whoever makes them.
         let _ = tokio::time::timeout(child::REAP_DEADLINE, self.shared.making.wait()).await;
-        let children = self.shared.nursery.drain().into_iter().chain(self.shared.board.drain());
+        let children = self.shared.nursery.drain_all().into_iter().chain(self.shared.board.drain());
         let ended = join_all(children.map(|child| self.shared.nursery.retire(child))).await;
         for undead in ended.into_iter().filter_map(Result::err) {
             tracing::error!(reason = undead.reason, "a child is left behind");
@@ -381,16 +368,18 @@ impl Shared {
     }
 
     /// Takes a device that no job has out of use.
-    fn lose(&self, device: Device, reason: String, undead: Option<Undead>) {
-        if let Some(mut lease) = self.board.lease_device(device) {
-            lease.seats[0].lost = Some(Lost::new(reason.clone(), undead));
-            drop(lease);
-            crate::observe::device_quarantined(&device, &reason);
+    fn lose(self: &Arc<Self>, device: Device, reason: String, undead: Option<Undead>) {
+        let Some(mut lease) = self.board.lease_device(device) else { return };
+        if let Some(seat) = lease.seats.first_mut() {
+            seat.lost = Some(Lost::new(reason, undead));
+            if let Some(warm) = seat.warm.take() {
+                self.end_later(warm.child);
+            }
         }
-        self.publish();
+        self.give_back(lease);
     }
 
-    fn lose_by(&self, device: Device, error: NoChild) {
+    fn lose_by(self: &Arc<Self>, device: Device, error: NoChild) {
         let reason = error.to_string();
         match error {
             NoChild::Undead(undead) => self.lose(device, reason, Some(undead)),

@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Address space of a child for the CPU: a guest's memory is reserved far larger than it may grow.
-const CPU_ADDRESS_SPACE: u64 = 64 << 30;
+/// Address space of a child for the CPU, beside its outputs: the guest's memory is reserved far larger than it may grow,
+/// and inputs are mapped. Memory that is really used is bounded by the control group.
+const CPU_ADDRESS_SPACE: u64 = 16 << 30;
 /// Memory of a child beside what a job declares: its program, compilers, and a driver's context.
 const CPU_OVERHEAD: u64 = 512 << 20;
 const GPU_OVERHEAD: u64 = 8 << 30;
@@ -35,7 +36,6 @@ pub(super) struct Nursery {
     reaper: Arc<dyn Reaper>,
     users: Arc<Users>,
     blanks: Mutex<BTreeMap<Site, Vec<Blank>>>,
-    counter: AtomicU64,
 }
 
 struct Blank {
@@ -91,21 +91,19 @@ impl std::fmt::Debug for Undead {
 impl Nursery {
     pub(super) fn new(config: FleetConfig, roster: Roster, reaper: Arc<dyn Reaper>) -> Self {
         let users = config.sandbox.users;
-        Self {
-            users: Arc::new(Users::new(users.first, users.count)),
-            config,
-            roster,
-            reaper,
-            blanks: Mutex::default(),
-            counter: AtomicU64::new(0),
-        }
+        Self { users: Arc::new(Users::new(users.first, users.count)), config, roster, reaper, blanks: Mutex::default() }
     }
 
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
     pub(super) async fn probe(&self) -> Result<Vec<Gpu>, NoChild> {
         let shown = &self.config.environment;
-        let plan =
-            self.plan(Role::Probe(self.config.cuda.clone()), Profile::Gpu, gpu::all_files(), gpu::all(shown), None);
+        let plan = self.plan(
+            Role::Probe(self.config.execute.cuda.clone()),
+            Profile::Gpu,
+            gpu::all_files(),
+            gpu::all(shown),
+            None,
+        );
         let newborn = child::start(plan, None).await.map_err(NoChild::Start)?;
         newborn.found().await.map_err(|error| give_up(error, None))
     }
@@ -146,23 +144,29 @@ impl Nursery {
         stale
     }
 
+    /// Takes out the blank children of a site.
+    pub(super) fn drain(&self, site: Site) -> Vec<Child> {
+        let blanks = lock(&self.blanks).remove(&site).unwrap_or_default();
+        blanks.into_iter().map(|blank| blank.child).collect()
+    }
+
     /// Takes out all blank children.
-    pub(super) fn drain(&self) -> Vec<Child> {
+    pub(super) fn drain_all(&self) -> Vec<Child> {
         std::mem::take(&mut *lock(&self.blanks)).into_values().flatten().map(|blank| blank.child).collect()
     }
 
     /// Starts a child and waits until it is ready.
     pub(super) async fn make(&self, site: Site) -> Result<Child, NoChild> {
         let user = self.users.take().map_err(|text| NoChild::Start(StartError::Unfit(text)))?;
-        let (cgroup, without) = match self.cgroup(site) {
+        let (cgroup, without) = match Self::cgroup(site) {
             Ok(cgroup) => (Some(cgroup), None),
             Err(reason) => (None, Some(reason.to_string())),
         };
         let number = user.as_ref().map(|user| user.number);
         let plan = match site {
-            Site::Cpu => self.plan(Role::Cpu(self.config.wasm.clone()), Profile::Cpu, vec![], vec![], number),
+            Site::Cpu => self.plan(Role::Cpu(self.config.execute.wasm.clone()), Profile::Cpu, vec![], vec![], number),
             Site::Gpu(gpu) => {
-                let (role, shown) = (Role::Gpu(self.config.cuda.clone()), &self.config.environment);
+                let (role, shown) = (Role::Gpu(self.config.execute.cuda.clone()), &self.config.environment);
                 self.plan(role, Profile::Gpu, gpu::files(shown, gpu), gpu::only(shown, gpu), number)
             }
         };
@@ -213,14 +217,17 @@ impl Nursery {
         user: Option<u32>,
     ) -> Plan {
         let is_cpu = profile == Profile::Cpu;
-        let read = if is_cpu { Vec::new() } else { self.config.cuda.libraries.clone() };
-        let address_space = is_cpu.then_some(CPU_ADDRESS_SPACE);
+        let read = if is_cpu { Vec::new() } else { self.config.execute.cuda.libraries.clone() };
+        let outputs = self.config.execute.wasm.max_outputs.saturating_mul(2);
+        let address_space = is_cpu.then_some(CPU_ADDRESS_SPACE.saturating_add(outputs));
         let lockdown = Lockdown { profile, user, network: true, address_space, open_files: OPEN_FILES, read, devices };
         Plan { program: self.config.program.clone(), environment, role, lockdown }
     }
 
-    fn cgroup(&self, site: Site) -> Result<Cgroup, SandboxError> {
-        let name = format!("{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed));
+    fn cgroup(site: Site) -> Result<Cgroup, SandboxError> {
+        // Unique among all fleets of this process, and among those of others.
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         Cgroup::create(&name, CgroupLimits { memory: Some(memory_limit(site, 0)), processes: Some(THREADS) })
     }
 }

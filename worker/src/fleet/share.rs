@@ -289,3 +289,6 @@ pub(super) fn with_usage(error: ExecuteError, usage: Usage) -> ExecuteError {
         other @ (ExecuteError::Unsupported(_) | ExecuteError::Node(_)) => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ impl Shared {
     }
 
     /// Ends the children of devices that nobody asks for.
-    async fn release(&self, mut lease: Lease) {
+    async fn release(self: &Arc<Self>, mut lease: Lease) {
         for seat in &mut lease.seats {
             let Some(warm) = seat.warm.take() else { continue };
             if let Err(undead) = self.nursery.retire(warm.child).await {

@@ -33,7 +33,7 @@ impl Work {
         in_background(size, seal).await?.map_err(lost)
     }
 
-    fn seal(job: &JobInput) -> Result<Self, SandboxError> {
+    pub(super) fn seal(job: &JobInput) -> Result<Self, SandboxError> {
         let envelope = memory::sealed(&job.envelope.to_bytes())?;
         let blobs = job.blobs.iter().map(|blob| memory::sealed(blob));
         let sealed = std::iter::once(Ok(envelope)).chain(blobs).collect::<Result<_, _>>()?;

@@ -19,7 +19,7 @@ pub use acceptances::Credit;
 pub use batches::{BatchRow, BatchStage};
 pub use earnings::{BatchEarnings, DirectEarnings, Earnings, KeeperEarnings};
 pub use jobs::{Assignment, JobRow, JobStage};
-pub use summary::Summary;
+pub use summary::{Summary, Unsettled};
 pub use vouchers::DirectRow;
 
 use alloy::primitives::{Address, B256};
@@ -32,6 +32,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The file that is locked as long as a process writes to the ledger.
+const LOCK: &str = "ledger.lock";
 /// How long a process that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -107,9 +109,15 @@ impl Ledger {
     }
 }
 
+/// Whether a process writes to the ledger in `folder`.
+pub(crate) fn is_in_use(folder: &Path) -> bool {
+    let locked = File::options().write(true).open(folder.join(LOCK)).map(|file| file.try_lock());
+    matches!(locked, Ok(Err(TryLockError::WouldBlock)))
+}
+
 /// Takes the folder for this process alone.
 async fn lock(folder: &Path) -> Result<File, LedgerError> {
-    let file = File::options().create(true).truncate(false).write(true).open(folder.join("ledger.lock"))?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {

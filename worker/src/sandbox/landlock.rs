@@ -18,8 +18,8 @@ use rustix::io::Errno;
 
 /// What is asked for: files, devices, TCP, and from version 6 signals and abstract sockets. Older kernels give less.
 const VERSION: ABI = ABI::V6;
-/// Where libraries and what the loader needs are, and what a driver asks about the machine.
-const READABLE: [&str; 13] = [
+/// Where libraries and what the loader needs are, and what a driver asks about the machine and about itself.
+const READABLE: [&str; 21] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -31,8 +31,16 @@ const READABLE: [&str; 13] = [
     "/etc/ld.so.cache",
     "/dev/urandom",
     "/dev/null",
-    "/proc",
     "/sys",
+    "/proc/cpuinfo",
+    "/proc/devices",
+    "/proc/driver",
+    "/proc/meminfo",
+    "/proc/modules",
+    "/proc/stat",
+    "/proc/sys",
+    "/proc/version",
+    "/proc/self",
 ];
 const THREADS: &str = "/proc/self/task";
 

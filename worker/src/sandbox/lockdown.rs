@@ -72,6 +72,9 @@ pub fn begin(lockdown: Lockdown, channel: &Channel) -> Result<Begun, SandboxErro
     // A process that already leads its session stays in it.
     let _ = rustix::process::setsid();
     rustix::thread::set_no_new_privs(true).map_err(SandboxError::call("prctl PR_SET_NO_NEW_PRIVS"))?;
+    // When the machine runs out of memory, a job goes before anything of its owner's. A machine without the file has
+    // no such choice to make.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     limit(Resource::Core, 0)?;
     limit(Resource::Msgqueue, 0)?;
     limit(Resource::Nofile, lockdown.open_files)?;

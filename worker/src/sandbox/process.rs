@@ -2,6 +2,7 @@
 
 use super::keeper::{self, Request};
 use super::{Cgroup, SandboxError};
+use nix::libc;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
@@ -279,11 +280,21 @@ async fn keep_log(mut stderr: pipe::Receiver, log: Arc<Mutex<VecDeque<u8>>>) {
     }
 }
 
-/// Closes all descriptors but the standard ones.
+/// Closes all descriptors but the standard ones. For the start of a process, before it has opened any.
 pub(super) fn close_inherited() -> Result<(), SandboxError> {
-    // SAFETY: it is called before anything in this process has opened a descriptor, so nobody's is closed.
-    let closed = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
-    if closed == 0 { Ok(()) } else { Err(SandboxError::io("close_range")(std::io::Error::last_os_error())) }
+    // SAFETY: nothing in this process owns a descriptor yet, so nobody's is closed.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) } == 0 {
+        return Ok(());
+    }
+    // Kernels before 5.9 and some containers do not have the call.
+    let listed = std::fs::read_dir("/proc/self/fd").map_err(SandboxError::io("reading /proc/self/fd"))?;
+    let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Collected first, so that the list's own descriptor is closed by its owner.
+    for number in numbers.collect::<Vec<_>>().into_iter().filter(|number| *number > 2) {
+        // SAFETY: as above. The list's own descriptor is gone already; closing a number twice does nothing.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,6 +3,7 @@
 
 use super::{Watch, WatchError};
 use crate::market::BatchFacts;
+use crate::node::lock;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::types::Filter;
@@ -13,11 +14,14 @@ use protocol::tree::{Node as Leaf, Proof};
 use protocol::voucher::BatchNumber;
 use serde::Deserialize;
 use service::chain::{ChainError, Tag};
+use std::time::{Duration, Instant};
 
 /// Blocks of one search: what public nodes allow.
 const BLOCKS: u64 = 2_000;
 /// Searches in one pass.
 const SEARCHES: u32 = 100;
+/// How soon a search is made again: an answer may be in no form that is understood, and a search costs many requests.
+const AGAIN: Duration = Duration::from_secs(600);
 /// Bytes of one sibling in a proof: hash and sum.
 const SIBLING: usize = 40;
 
@@ -42,6 +46,9 @@ impl Watch {
         number: BatchNumber,
         facts: &BatchFacts,
     ) -> Result<Option<(Amount, Proof)>, WatchError> {
+        if lock(&self.searched).get(&(keeper, number)).is_some_and(|at| at.elapsed() < AGAIN) {
+            return Ok(None);
+        }
         let chain = self.market.chain();
         let mut high = chain.head(Tag::Latest).await?.number;
         for _ in 0..SEARCHES {
@@ -57,6 +64,7 @@ impl Watch {
             }
             high = low.saturating_sub(1);
         }
+        lock(&self.searched).insert((keeper, number), Instant::now());
         Ok(None)
     }
 

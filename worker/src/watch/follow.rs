@@ -174,13 +174,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Winds a keeper down that stayed without a commit for longer than it may, and owes something in its open batch.
+    /// Winds a keeper down that stayed without a commit for longer than it may, and owes something.
     async fn lapse(&self, keeper: Address, batch: BatchNumber) -> Result<(), WatchError> {
         if !self.market.keeper(keeper).await?.late {
             return Ok(());
         }
         let call = settlement::lapseCall { keeper }.abi_encode();
-        let owed = self.ledger.earned_in(keeper, batch).await?;
+        let owed = self.ledger.keeper_exposure(keeper).await?;
         if !self.is_affordable(&call, owed).await? {
             return Ok(());
         }

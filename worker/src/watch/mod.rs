@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::market::{Market, ReadError};
 use crate::node::{HOLD_SECONDS, Node, now};
 use crate::observe;
+use crate::outlet::Outlet;
 use crate::prove::ProveError;
 use alloy::primitives::Address;
 use protocol::amount::{Amount, Overflow, Timestamp};
@@ -32,9 +33,9 @@ use protocol::signature::Domain;
 use protocol::voucher::BatchNumber;
 use service::chain::{ChainError, SendError, Sender};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Why a step of a pass failed; the next pass tries it again.
@@ -94,10 +95,17 @@ pub(crate) struct Watch {
     attempt: AtomicU32,
     /// The newest committed batch of each keeper that was looked at for a leaf.
     discovered: HashMap<Address, BatchNumber>,
+    /// When the chain was last searched for an answer that holds a proof.
+    searched: Mutex<HashMap<(Address, BatchNumber), Instant>>,
 }
 
-/// Looks after the provider's money until the shutdown.
-pub(crate) async fn run(node: Arc<Node>, mut watch: Watch, mut withdrawals: mpsc::Receiver<Withdrawal>) {
+/// Looks after the provider's money until the shutdown. `outlets` are told of jobs that nobody ran any more.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    mut watch: Watch,
+    outlets: Vec<Arc<dyn Outlet>>,
+    mut withdrawals: mpsc::Receiver<Withdrawal>,
+) {
     let mut passes = tokio::time::interval(Duration::from_millis(node.config.claim.poll_ms));
     passes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -111,7 +119,7 @@ pub(crate) async fn run(node: Arc<Node>, mut watch: Watch, mut withdrawals: mpsc
             done = watch.pass(demand) => done,
             () = node.shutdown.cancelled() => return,
         };
-        let result = result.and(node.fail_orphans().await.map_err(Into::into));
+        let result = result.and(node.fail_orphans(&outlets).await.map_err(Into::into));
         if let Err(error) = &result {
             observe::failing("payments", error);
         }
@@ -132,8 +140,17 @@ impl Watch {
         market: Arc<Market>,
         sender: Arc<Sender<Ledger>>,
     ) -> Self {
-        let (keepers, discovered) = (HashMap::new(), HashMap::new());
-        Self { config, domain, ledger, market, sender, keepers, attempt: AtomicU32::new(0), discovered }
+        Self {
+            config,
+            domain,
+            ledger,
+            market,
+            sender,
+            keepers: HashMap::new(),
+            attempt: AtomicU32::new(0),
+            discovered: HashMap::new(),
+            searched: Mutex::default(),
+        }
     }
 
     /// Pays out everything that is due, whatever the gas. What went wrong comes beside what was paid.

@@ -1,12 +1,12 @@
 //! Builtin kernels: the executor that production uses, on the emulated device, against the plain reference.
 
 use crate::cuda::job::config;
-use crate::sample::{blob, run};
+use crate::sample::{BUILTIN_SAMPLES, blob, load, result_of, run};
 use alloy::primitives::{B256, U256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
 use protocol::job::{
-    Builtin, Element, Envelope, Exercise, Fold, Key, Limits, OptionPricing, OutputBuffer, Program, Right, Verify,
+    Builtin, Element, Envelope, Exercise, Fold, Key, Kind, Limits, OptionPricing, OutputBuffer, Program, Right, Verify,
     freivalds,
 };
 use protocol::resource::{Unit, Usage};
@@ -132,6 +132,27 @@ fn same_as_reference(job: JobInput) -> Vec<Bytes> {
     assert_eq!((usage.bytes_in, usage.bytes_out), (Quantity(bytes_in), Quantity(expected[0].len() as u64)));
     assert!(usage.gpu_ms > Quantity::ZERO && usage.cpu_ms == Quantity::ZERO && usage.fuel == Quantity::ZERO);
     delivered.outputs
+}
+
+#[test]
+fn samples_give_their_result() {
+    for name in BUILTIN_SAMPLES {
+        let (job, expected) = load(name, Kind::Builtin);
+        let outputs = run(&*EXECUTOR, job).unwrap().outputs;
+        assert_eq!(result_of(&outputs), expected, "{name}");
+    }
+}
+
+/// What the sample's page says of its price.
+#[test]
+fn the_sample_option_costs_what_its_page_says() {
+    let (job, _) = load("option-price", Kind::Builtin);
+    let output = run(&*EXECUTOR, job).unwrap().outputs.remove(0);
+    let wide = |at: usize| u128::from_le_bytes(output[at..at + 16].try_into().unwrap()) as f64 / 2f64.powi(32);
+    let (paths, price) = (100_000.0, u64::from_le_bytes(output[40..].try_into().unwrap()));
+    let mean = wide(8) / paths;
+    let error = 100.0 * (-0.03f64).exp() * ((wide(24) / paths - mean * mean) / paths).sqrt();
+    assert_eq!((price, (error * 1e4).round()), (4_325_512_585, 261.0));
 }
 
 #[test]
@@ -350,6 +371,6 @@ fn other_jobs_are_refused_before_they_start() {
     let mut large = search(b"", 0, 1);
     large.envelope.limits.memory = Quantity(1 << 40);
     assert!(unsupported(large).contains("this worker allows"));
-    let (cuda, _) = crate::sample::load("sha256", protocol::job::Kind::Cuda);
+    let (cuda, _) = load("sha256", Kind::Cuda);
     assert!(unsupported(cuda).contains("not a builtin job"));
 }

@@ -26,15 +26,9 @@ pub(crate) struct Site {
 }
 
 pub(crate) fn config(folder: &Path) -> FleetConfig {
-    FleetConfig {
-        program: env!("CARGO_BIN_EXE_capa-worker").into(),
-        environment: vec![],
-        data: folder.to_path_buf(),
-        slots: 1,
-        wasm: Default::default(),
-        cuda: CudaConfig { enabled: false, ..CudaConfig::default() },
-        sandbox: SandboxConfig { friends: vec![ALICE, BOB], grace_ms: 500, ..SandboxConfig::default() },
-    }
+    let execute = ExecuteConfig { cuda: CudaConfig { enabled: false, ..CudaConfig::default() }, ..Default::default() };
+    let sandbox = SandboxConfig { friends: vec![ALICE, BOB], grace_ms: 500, ..SandboxConfig::default() };
+    FleetConfig::new(env!("CARGO_BIN_EXE_capa-worker").into(), folder.to_path_buf(), 1, execute, sandbox)
 }
 
 impl Site {
@@ -43,7 +37,7 @@ impl Site {
         let mut config = config(folder.path());
         change(&mut config);
         let health = Health::new();
-        let fleet = Fleet::start(config, &ExecuteConfig::default(), health.clone()).await.unwrap();
+        let fleet = Fleet::start(config, health.clone()).await.unwrap();
         Self { fleet, health, folder }
     }
 
@@ -52,7 +46,7 @@ impl Site {
         let mut config = config(folder.path());
         change(&mut config);
         let health = Health::new();
-        let fleet = Fleet::start_with(config, &ExecuteConfig::default(), health.clone(), reaper).await.unwrap();
+        let fleet = Fleet::start_with(config, health.clone(), reaper).await.unwrap();
         Self { fleet, health, folder }
     }
 

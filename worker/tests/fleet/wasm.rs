@@ -260,9 +260,18 @@ async fn jobs_share_the_slots() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_node_cannot_do_is_refused_before_it_starts() {
-    let site = Site::start(|config| config.wasm = WasmConfig { max_memory: 1 << 16, ..WasmConfig::default() }).await;
+    let site =
+        Site::start(|config| config.execute.wasm = WasmConfig { max_memory: 1 << 16, ..WasmConfig::default() }).await;
     match site.run(ALICE, counting(1)).await {
         Err(ExecuteError::Unsupported(text)) => assert!(text.contains("limits.memory"), "{text}"),
+        other => panic!("not refused: {other:?}"),
+    }
+    // Nothing is made for it: neither memory nor a place in a queue.
+    let mut large = counting(1);
+    large.envelope.limits.memory = Quantity(1 << 16);
+    large.envelope.outputs[0].length = Quantity(1 << 62);
+    match site.run(ALICE, large).await {
+        Err(ExecuteError::Unsupported(text)) => assert!(text.contains("outputs are larger"), "{text}"),
         other => panic!("not refused: {other:?}"),
     }
     let mut other = counting(1);

@@ -166,7 +166,7 @@ impl Client {
                     self.account.apply(&voucher.voucher);
                     self.paid = receipt.statement.amount;
                 }
-                ToClient::Job { job } if job.state.is_terminal() => return *job,
+                ToClient::Job { job: view } if view.id == job && view.state.is_terminal() => return *view,
                 _ => {}
             }
         }
@@ -407,5 +407,120 @@ async fn a_keeper_cannot_stop_what_is_not_its_own() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let view: JobView = client.get(&format!("/v1/jobs/{id}")).await;
     assert_eq!((view.state, view.reason), (JobState::Running, None));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_channel_is_redeemed_whatever_the_gas() {
+    let dear = |config: &mut worker::Config| config.claim.coin_price = Amount(1_000_000_000_000_000_000);
+    let (mut client, running) = Client::start(dear).await;
+    let order = client.order(SHORT, 1).await;
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let paid = client.pay(&mut socket, &order).await.paid.get();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(client.world.balance(PROVIDER).await, 0, "its gas would cost more");
+    let close = client.world.settlement.close(session_key().address(), PROVIDER).calldata().clone();
+    client.world.send(PAYER, *client.world.settlement.address(), close).await;
+    until("the redemption", async || (client.world.balance(PROVIDER).await >= paid).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vouchers_are_redeemed_though_the_endpoint_is_gone() {
+    let (mut client, running) = Client::start(|config| config.direct.as_mut().unwrap().redeem = Amount(u64::MAX)).await;
+    let order = client.order(SHORT, 1).await;
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let paid = client.pay(&mut socket, &order).await.paid.get();
+    running.stop().await;
+    let mut config = client.config();
+    (config.direct, config.keeper) = (None, Some("http://127.0.0.1:1/".parse().unwrap()));
+    let running = Running::start(config).await;
+    until("the redemption", async || (client.world.balance(PROVIDER).await >= paid).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_receipt_that_bills_nothing_new_ends_its_job_without_a_voucher() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    running.stop().await;
+    let order = job::order(PAYER, &session_key(), &client.domain, b"no matter", 1);
+    let assignment = client.assignment(&order, &session_key());
+    let id = order.order.id();
+    let outputs = [job::blob(b"the result")];
+    let statement = |sequence, result| protocol::receipt::Statement {
+        job: id,
+        provider: PROVIDER,
+        sequence,
+        usage: protocol::resource::Usage { cpu_ms: Quantity(50), ..Default::default() },
+        amount: Amount(100),
+        result,
+        at: protocol::amount::Timestamp(5),
+    };
+    let sign = |statement| Receipt::sign(statement, &client.domain, &crate::setup::worker_key());
+    let (first, last) = (sign(statement(1, B256::ZERO)), sign(statement(2, result_hash(&outputs))));
+    let info = Info { fees: protocol::voucher::Fees::direct(100), ..info(&client) };
+    let voucher = client.voucher(&first, &info);
+    let ledger = worker::ledger::Ledger::open(&client.config().data).await.unwrap();
+    let now = protocol::amount::Timestamp(u64::from(u32::MAX));
+    ledger.add_job(&assignment, JobStage::Running, now).await.unwrap();
+    ledger.add_receipt(&first).await.unwrap();
+    let amounts = (Amount(100), voucher.voucher.total, false);
+    ledger.credit_direct(id, assignment.channel, &voucher, amounts).await.unwrap();
+    ledger.deliver(&last, &outputs, now).await.unwrap();
+    ledger.close().await;
+    let running = Running::start(client.config()).await;
+    client.base = format!("http://{}", running.direct.unwrap());
+    // A client that only reads, and never opens a socket, learns that nothing more is to be paid.
+    let done = until("the job is done", async || {
+        let job: JobView = client.get(&format!("/v1/jobs/{id}")).await;
+        (job.state == JobState::Done).then_some(job)
+    })
+    .await;
+    assert_eq!((done.paid, done.result), (Amount(100), Some(result_hash(&outputs))));
+    running.stop().await;
+}
+
+/// Terms of the provider, as far as a voucher needs them.
+fn info(client: &Client) -> Info {
+    Info {
+        keeper: PROVIDER,
+        chain_id: Quantity(client.domain.chain_id()),
+        settlement: client.domain.settlement(),
+        token: *client.world.token.address(),
+        batch: 0,
+        fees: Default::default(),
+        resources: vec![],
+        interval_ms: Quantity(60),
+        max_blob: Quantity(1),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_drains_it_takes_no_orders_and_starts_none() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let (long, queued, late) =
+        (client.order(20 * SHORT, 1).await, client.order(SHORT, 2).await, client.order(SHORT, 3).await);
+    let mut socket = client.connect().await;
+    client.submit(&long).await.unwrap();
+    client.submit(&queued).await.unwrap();
+    running.drain();
+    let job = ended(&mut socket, queued.order.id()).await;
+    assert_eq!(job.state, JobState::Failed, "{job:?}");
+    assert_eq!(client.submit(&late).await.unwrap_err().code, Code::Limited);
+    assert_eq!(client.get::<Vec<OfferView>>("/v1/offers").await, vec![]);
+    let job = client.pay(&mut socket, &long).await;
+    assert_eq!(job.state, JobState::Done, "what ran is finished and paid");
+    running.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payout_address_that_keeps_batches_takes_no_direct_jobs() {
+    let (client, running) = Client::start(|_| ()).await;
+    let order = client.order(SHORT, 1).await;
+    client.world.give(PAYER, PROVIDER, crate::chain::BOND).await;
+    client.world.bond(PROVIDER).await;
+    assert_eq!(client.submit(&order).await.unwrap_err().code, Code::Unsupported);
     running.stop().await;
 }

@@ -6,7 +6,7 @@ use alloy::primitives::Address;
 use protocol::amount::{Amount, Quantity};
 use protocol::signature::{Domain, SigningKey};
 use service::keystore::{KeySource, write_key_with};
-use service::shutdown::Shutdown;
+use service::shutdown::Stages;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -51,6 +51,7 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
     let any_port = "127.0.0.1:0".parse().unwrap();
     Config {
         keeper: None,
+        indexer: None,
         provider: PROVIDER,
         key: KeySource { keystore, password_file },
         chain: world.chain_config(),
@@ -77,7 +78,7 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
 /// A worker in a runtime of its own, so that it can be ended as a crash would end it.
 pub(crate) struct Running {
     pub(crate) direct: Option<std::net::SocketAddr>,
-    shutdown: Shutdown,
+    stages: Stages,
     task: JoinHandle<Result<(), RunError>>,
     runtime: Option<Runtime>,
 }
@@ -87,14 +88,24 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let worker = runtime.spawn(Worker::bind(config)).await.unwrap().unwrap();
         let direct = worker.direct_addr();
-        let shutdown = Shutdown::new();
-        let task = runtime.spawn(worker.run(shutdown.clone()));
-        Self { direct, shutdown, task, runtime: Some(runtime) }
+        let stages = Stages::new();
+        let task = runtime.spawn(worker.run_draining(stages.clone()));
+        Self { direct, stages, task, runtime: Some(runtime) }
     }
 
     pub(crate) async fn stop(mut self) {
-        self.shutdown.cancel();
+        self.stages.stop.cancel();
         (&mut self.task).await.unwrap().unwrap();
+    }
+
+    /// Has it finish what it has.
+    pub(crate) fn drain(&self) {
+        self.stages.drain.cancel();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) {
+        tokio::time::timeout(Duration::from_secs(60), &mut self.task).await.expect("it ends").unwrap().unwrap();
     }
 
     /// Ends the worker at once and in the middle of whatever it does.

@@ -54,6 +54,8 @@ fn act(channel: &Channel, act: &Act, scene: &Scene, elder: Option<Elder>, work: 
         Act::SendNonsense => attacks::memory::send_nonsense(),
         Act::Receive => receive(channel),
         Act::Tamper => tamper(channel),
+        Act::CallBy32Bits => note(channel, &attacks::call_by_32_bits().to_string()),
+        Act::NameThreads => note(channel, &name_threads()),
         Act::Sleep => std::thread::sleep(std::time::Duration::from_secs(600)),
         Act::RunWasm | Act::RunCuda(_) => note(channel, &work::run(work.unwrap())),
     }
@@ -120,4 +122,17 @@ fn tamper(channel: &Channel) {
     for turn in 0u64.. {
         region[turn as usize % 16] = 1;
     }
+}
+
+/// As CUDA does: by the path with the process' number, and of threads that it did not start itself.
+fn name_threads() -> String {
+    let (done, waits) = mpsc::channel::<()>();
+    let later = std::thread::spawn(move || waits.recv().is_err());
+    let folder = format!("/proc/{}/task", std::process::id());
+    let threads: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|thread| thread.unwrap().path()).collect();
+    let renamed = threads.iter().map(|thread| std::fs::write(thread.join("comm"), "renamed"));
+    let failed: Vec<_> = renamed.filter_map(Result::err).collect();
+    drop(done);
+    assert!(later.join().unwrap());
+    format!("{} threads, failed: {failed:?}", threads.len())
 }

@@ -34,6 +34,10 @@ pub(crate) enum Act {
     Receive,
     /// Tampers with the memory that it is sent.
     Tamper,
+    /// Asks for its number by the system calls of 32 bits.
+    CallBy32Bits,
+    /// Names its threads, those of before and those of after.
+    NameThreads,
     /// Does nothing.
     Sleep,
     /// Runs a sample job in WebAssembly.

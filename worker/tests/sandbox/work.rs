@@ -15,8 +15,11 @@ use worker::sandbox::{Lockdown, Profile};
 #[allow(dead_code)]
 mod sample;
 
-pub(crate) const CASES: &[Case] =
-    &[("webassembly_runs_in_a_locked_process", wasm), ("cuda_compiles_and_runs_in_a_locked_process", cuda)];
+pub(crate) const CASES: &[Case] = &[
+    ("webassembly_runs_in_a_locked_process", wasm),
+    ("a_driver_can_name_its_threads_in_a_locked_process", names),
+    ("cuda_compiles_and_runs_in_a_locked_process", cuda),
+];
 
 /// The shortest of the samples.
 const SAMPLE: &str = "asian-option";
@@ -64,7 +67,17 @@ fn check(lockdown: Lockdown, act: Act, kind: Kind) {
 }
 
 fn wasm() {
-    check(lockdown(Profile::Cpu), Act::RunWasm, Kind::Wasm);
+    // The engine reserves 4 GiB of addresses for a guest's memory, however much of it the guest may use.
+    let lockdown = Lockdown { address_space: Some(6 << 30), ..lockdown(Profile::Cpu) };
+    check(lockdown, Act::RunWasm, Kind::Wasm);
+}
+
+fn names() {
+    block_on(async {
+        let actor = Actor::start(Some(lockdown(Profile::Gpu)), Act::NameThreads, &Scene::default(), None).await;
+        // The first, the one of before the lockdown, the watchdog, and the one of after.
+        assert_eq!(actor.hear_note().await, "4 threads, failed: []");
+    });
 }
 
 fn cuda() {

@@ -107,8 +107,8 @@ fn check(pin: Option<&Pin>, compiler: &str, architecture: &str, hash: B256) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execute::CudaConfig;
     use crate::execute::cuda::compile::machine_code;
-    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     use std::path::{Path, PathBuf};
 
     /// Architectures that the pinned compiler has and that operators own: Turing to Blackwell.
@@ -122,21 +122,9 @@ mod tests {
 
     /// Loads the compiler of the test kit and tells its name.
     fn compiler() -> String {
-        let folder = emulated_cuda::nvrtc::ensure().unwrap();
-        let mut libraries: Vec<PathBuf> =
-            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        // The built-ins come first: the compiler looks for them by a name that only a loaded library answers to.
-        libraries.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("libnvrtc"));
-        libraries.sort();
-        for path in libraries.iter().filter(|path| !path.to_string_lossy().contains(".alt.")) {
-            // SAFETY: these are the libraries that every other test loads.
-            let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.unwrap();
-            std::mem::forget(library);
-        }
-        let (mut major, mut minor) = (0, 0);
-        // SAFETY: both integers live through the call.
-        unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result().unwrap();
-        format!("nvrtc-{major}.{minor}")
+        let libraries = emulated_cuda::libraries().unwrap();
+        let config = CudaConfig { libraries, allow_emulated: true, ..CudaConfig::default() };
+        CudaExecutor::find(&config).unwrap().toolchain()
     }
 
     /// Every CUDA source of the project that has a fixed result, and the architectures that it is pinned for.

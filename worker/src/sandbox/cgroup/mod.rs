@@ -77,13 +77,17 @@ impl Cgroup {
         if let Some(bytes) = limits.memory {
             self.set_memory(bytes)?;
         }
-        let pids = match &self.folders {
-            Folders::Unified(folder) => Some(folder),
-            Folders::Legacy { pids, .. } => pids.as_ref(),
-        };
-        match (limits.processes, pids) {
+        match (limits.processes, self.pids()) {
             (Some(most), Some(folder)) => write(&folder.join("pids.max"), &most.to_string()),
             _ => Ok(()),
+        }
+    }
+
+    /// Where the number of processes is bounded, if it can be.
+    fn pids(&self) -> Option<&PathBuf> {
+        match &self.folders {
+            Folders::Unified(folder) => Some(folder).filter(|folder| folder.join("pids.max").exists()),
+            Folders::Legacy { pids, .. } => pids.as_ref(),
         }
     }
 
@@ -93,6 +97,11 @@ impl Cgroup {
             Folders::Unified(_) => 2,
             Folders::Legacy { .. } => 1,
         }
+    }
+
+    /// Whether it bounds the number of processes; it bounds memory always.
+    pub fn bounds_processes(&self) -> bool {
+        self.pids().is_some()
     }
 
     /// Moves a process into the group, with all its threads. What it used before stays counted where it was.

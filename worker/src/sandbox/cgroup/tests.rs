@@ -75,4 +75,8 @@ fn version_2_files_are_written_and_read() {
     assert!(group.was_oom_killed());
     group.kill_all();
     assert_eq!(text("cgroup.kill"), "1");
+    assert!(group.bounds_processes());
+    std::fs::remove_file(folder.path().join("pids.max")).unwrap();
+    assert!(!group.bounds_processes());
+    group.limit(CgroupLimits { memory: Some(2 << 20), processes: Some(7) }).unwrap();
 }

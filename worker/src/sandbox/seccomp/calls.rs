@@ -63,7 +63,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_pread64,           // shared memory
     libc::SYS_close,             // shared memory after a job
     libc::SYS_fstat,             // the length of shared memory
-    libc::SYS_fcntl,             // its seals
     libc::SYS_sendmsg,           // the channel
     libc::SYS_recvmsg,           // the channel
     libc::SYS_ppoll,             // the watchdog
@@ -111,6 +110,10 @@ fn allowed_sometimes(own: u64) -> Vec<(c_long, Vec<Argument>)> {
         // Limits are read at the start of a thread, and never written.
         (libc::SYS_prlimit64, vec![Argument::IsNull(2)]),
     ];
+    // Seals of shared memory, and copies of descriptors; not whom the kernel signals when one is ready.
+    for command in [libc::F_GET_SEALS, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL] {
+        allowed.push((libc::SYS_fcntl, vec![Argument::Is(1, command.cast_unsigned().into())]));
+    }
     // Names of threads and of memory.
     for option in [libc::PR_SET_NAME, libc::PR_GET_NAME, PR_SET_VMA] {
         allowed.push((libc::SYS_prctl, vec![Argument::Is(0, option.cast_unsigned().into())]));
@@ -321,14 +324,22 @@ fn denied_sometimes(own: u64) -> Vec<(c_long, Vec<Argument>)> {
     for option in [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, PR_SET_PTRACER, libc::PR_SET_MM] {
         denied.push((libc::SYS_prctl, vec![Argument::Is(0, u64::from(option.cast_unsigned()))]));
     }
-    // Keystrokes for somebody's terminal.
-    for request in [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD] {
+    // Signals that the kernel sends to others when a descriptor is ready, and notes about changed files.
+    for command in [libc::F_SETOWN, F_SETOWN_EX, F_SETSIG, libc::F_SETLEASE, libc::F_NOTIFY] {
+        denied.push((libc::SYS_fcntl, vec![Argument::Is(1, command.cast_unsigned().into())]));
+    }
+    // The same by another call, and keystrokes for somebody's terminal.
+    for request in [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD] {
         denied.push((libc::SYS_ioctl, vec![Argument::Is(1, request)]));
     }
     denied
 }
 
 const PR_SET_PTRACER: i32 = 0x5961_6d61;
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+const FIOSETOWN: libc::Ioctl = 0x8901;
+const SIOCSPGRP: libc::Ioctl = 0x8902;
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,16 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: |scene| signal(libc::SYS_tgkill, &[scene.parent, scene.parent, 0]),
     },
     Attack { name: "signal any thread", refusals: DENIED, run: |scene| signal(libc::SYS_tkill, &[scene.parent, 0]) },
+    Attack {
+        name: "have the kernel signal the supervisor",
+        refusals: DENIED,
+        run: |scene| call(libc::SYS_fcntl, [2, libc::F_SETOWN as usize, scene.parent as usize]).map(drop),
+    },
+    Attack {
+        name: "choose the signal that the kernel sends",
+        refusals: DENIED,
+        run: |_| call(libc::SYS_fcntl, [2, F_SETSIG, libc::SIGKILL as usize]).map(drop),
+    },
     Attack { name: "limit the supervisor", refusals: DENIED, run: |scene| limit(scene.parent) },
     Attack {
         name: "slow the supervisor",
@@ -41,6 +51,8 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: |scene| call(libc::SYS_setpriority, [0, scene.parent as usize, 0]).map(drop),
     },
 ];
+
+const F_SETSIG: usize = 10;
 
 fn become_program() -> io::Result<()> {
     // A path that does not exist: where the call is allowed, the error is another.
