@@ -17,6 +17,8 @@ use url::Url;
 pub struct Config {
     /// The keeper to work for. A worker without one serves its direct endpoint only.
     pub keeper: Option<Url>,
+    /// An indexer that `status` and `doctor` ask how the market sees this provider; the worker runs without it.
+    pub indexer: Option<Url>,
     /// Whose worker this is: the registered address that is paid.
     pub provider: Address,
     /// The worker key. It signs receipts and offers and pays the gas of claims; it never holds earnings.
@@ -288,7 +290,7 @@ impl Config {
 }
 
 /// The file that this process runs, by its open handle rather than by its name.
-fn this_program() -> PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     "/proc/self/exe".into()
 }
 

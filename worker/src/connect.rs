@@ -124,6 +124,10 @@ impl Connection {
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
+                () = link.offers_due() => {
+                    self.offers.reconnected();
+                    self.publish(&mut socket).await?;
+                }
                 _ = renewals.tick() => {
                     self.announce(&mut socket).await?;
                     self.publish(&mut socket).await?;

@@ -15,10 +15,12 @@
 pub mod command;
 pub mod config;
 mod run;
-mod admin;
 mod account;
 mod drain;
+mod admin;
 mod status;
+pub mod doctor;
+pub mod bench;
 mod node;
 mod market;
 mod offer;
@@ -41,6 +43,9 @@ mod unaccepted;
 pub mod ledger;
 mod gas;
 mod watch;
+mod visibility;
+pub mod monitor;
+mod lookout;
 mod observe;
 
 #[cfg(test)]
@@ -48,4 +53,4 @@ mod fixture;
 
 pub use config::Config;
 pub use run::{RunError, Worker, run};
-pub use status::status;
+pub use status::{Status, status};

@@ -32,12 +32,13 @@ pub(crate) struct KeeperLink {
     info: Mutex<Option<Info>>,
     up: AtomicBool,
     due: Notify,
+    offers_due: Notify,
 }
 
 impl KeeperLink {
     pub(crate) fn new(node: Arc<Node>, base: Url) -> Result<Self, LinkError> {
-        let api = KeeperApi::new(base)?;
-        Ok(Self { node, api, info: Mutex::default(), up: AtomicBool::new(false), due: Notify::new() })
+        let (api, up) = (KeeperApi::new(base)?, AtomicBool::new(false));
+        Ok(Self { node, api, info: Mutex::default(), up, due: Notify::new(), offers_due: Notify::new() })
     }
 
     /// The keeper's address, once it has said its terms.
@@ -56,6 +57,16 @@ impl KeeperLink {
     /// Resolves when a report may be due.
     pub(crate) async fn reports_due(&self) {
         self.due.notified().await;
+    }
+
+    /// Has every offer sent again: buyers do not see them.
+    pub(crate) fn offer_again(&self) {
+        self.offers_due.notify_one();
+    }
+
+    /// Resolves when every offer is to be sent again.
+    pub(crate) async fn offers_due(&self) {
+        self.offers_due.notified().await;
     }
 
     async fn fetch_blob(&self, hash: B256, limit: u64) -> Result<Bytes, BlobError> {

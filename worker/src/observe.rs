@@ -1,5 +1,11 @@
 //! What the worker tells its operator: one function per event, each with its log line and its metric.
 
+mod surroundings;
+
+pub(crate) use surroundings::{
+    device, device_alarm, devices_sampled, isolation, market_seen, monitor_failed, unsettled, xid,
+};
+
 use crate::accept::AcceptanceError;
 use alloy::primitives::{Address, B256};
 use protocol::amount::Amount;

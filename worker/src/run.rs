@@ -9,6 +9,7 @@ use crate::fleet::{Fleet, FleetConfig, FleetError};
 use crate::keeper_api::LinkError;
 use crate::ledger::{Ledger, LedgerError};
 use crate::link::KeeperLink;
+use crate::lookout::Lookout;
 use crate::market::{Market, ReadError};
 use crate::node::{Node, now};
 use crate::outlet::Outlet;
@@ -17,6 +18,7 @@ use alloy::primitives::Address;
 use protocol::address_book::AddressBook;
 use protocol::signature::SigningKey;
 use protocol::wire::{Code, Refusal};
+use sd_notify::NotifyState;
 use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
 use service::config::read_json;
 use service::health::{Health, serve_admin_with};
@@ -170,7 +172,8 @@ impl Worker {
     pub async fn run_draining(self, stages: Stages) -> Result<(), RunError> {
         let node = self.node;
         let (withdrawals, asked) = mpsc::channel(1);
-        let commands = admin::router(node.clone(), self.admin_addr, withdrawals)?;
+        let lookout = Lookout::new(node.clone(), self.link.clone());
+        let commands = admin::router(node.clone(), self.admin_addr, withdrawals)?.merge(lookout.routes());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let (admin, health, metrics, stop) = (self.admin, node.health.clone(), self.metrics, node.shutdown.clone());
         parts.spawn(async move {
@@ -188,6 +191,10 @@ impl Worker {
                 "the connection to the keeper"
             });
         }
+        parts.spawn(async move {
+            lookout.run().await;
+            "the look-out"
+        });
         if let Some((listener, direct)) = self.direct {
             outlets.push(direct.clone());
             parts.spawn(async move {
@@ -202,20 +209,34 @@ impl Worker {
             watch::run(watched, watch, outlets, asked).await;
             "the watch over batches"
         });
+        tell_systemd(NotifyState::Ready);
         let ended = tokio::select! {
             () = stages.stop.cancelled() => None,
             () = drain::finished(&node, stages.drain) => None,
             ended = parts.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a part of the worker")),
         };
-        node.shutdown.cancel();
-        let slots = node.slots.acquire_many(node.config.slots);
-        if tokio::time::timeout(FAREWELL, slots).await.is_err() {
-            tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
-        }
-        while parts.join_next().await.is_some() {}
-        node.fleet.close().await;
-        node.ledger.close().await;
+        end(&node, parts).await;
         ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
+    }
+}
+
+/// Lets what runs write down how it ended, and closes everything.
+async fn end(node: &Node, mut parts: JoinSet<&'static str>) {
+    tell_systemd(NotifyState::Stopping);
+    node.shutdown.cancel();
+    let slots = node.slots.acquire_many(node.config.slots);
+    if tokio::time::timeout(FAREWELL, slots).await.is_err() {
+        tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
+    }
+    while parts.join_next().await.is_some() {}
+    node.fleet.close().await;
+    node.ledger.close().await;
+}
+
+/// Tells the service manager, where one started the worker and wants to know.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager cannot be told");
     }
 }
 

@@ -1,8 +1,12 @@
 //! The command line of `capa-worker`: one file a verb.
 
 mod print;
-mod run;
+mod init;
+mod doctor;
+mod bench;
 mod register;
+mod run;
+mod status;
 mod jobs;
 mod earnings;
 mod withdraw;
@@ -11,22 +15,28 @@ mod image;
 
 use crate::Config;
 use clap::{Args, Parser};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Sells compute of this machine for CAPA.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub enum Command {
-    /// Takes jobs until it is told to stop.
-    Run(File),
-    /// Prints jobs, earnings and health of the worker with this configuration, as JSON.
-    Status(File),
-    /// Runs jobs for the worker that started it. It is of no use to anybody else.
-    #[command(hide = true)]
-    Runner,
+    /// Writes a commented configuration and makes a worker key.
+    Init(init::Init),
+    /// Looks at everything that keeps this worker from earning, and says what to do about it.
+    ///
+    /// The exit code is 0 if nothing failed, else the class of the first failure: 2 configuration, 3 key, 4 chain,
+    /// 5 registry, 6 sandbox, 7 GPU, 8 disk, 9 clock, 10 market.
+    Doctor(doctor::Doctor),
+    /// Measures this machine, and signs what was measured.
+    Bench(bench::Bench),
     /// Tells whether the registry knows provider and worker key, and what to do if not.
     Register(register::Register),
+    /// Takes jobs until it is told to stop.
+    Run(File),
+    /// Prints this worker's own view beside the market's view of it.
+    Status(status::Status),
     /// Lists jobs.
     Jobs(jobs::Jobs),
     /// Prints what each keeper and the direct clients owe and have paid.
@@ -37,6 +47,15 @@ pub enum Command {
     Drain(drain::Drain),
     /// Checks and unpacks the container images that jobs may run, so that no job waits for that.
     Image(File),
+    /// Prints what the CUDA libraries say of themselves; `doctor` asks it.
+    #[command(hide = true)]
+    Inventory,
+    /// Prints how the GPUs are, line by line; a running worker asks it.
+    #[command(hide = true)]
+    Monitor,
+    /// Runs jobs for the worker that started it. It is of no use to anybody else.
+    #[command(hide = true)]
+    Runner,
 }
 
 /// Where the configuration is.
@@ -50,8 +69,13 @@ pub struct File {
 impl File {
     /// Reads the configuration; `CAPA_WORKER_…` in the environment overrides it.
     pub fn load(&self) -> Result<Config, service::config::ConfigError> {
-        service::config::load(Some(&self.config), "CAPA_WORKER_")
+        load(&self.config)
     }
+}
+
+/// Reads a configuration; `CAPA_WORKER_…` in the environment overrides it.
+pub(crate) fn load(path: &Path) -> Result<Config, service::config::ConfigError> {
+    service::config::load(Some(path), "CAPA_WORKER_")
 }
 
 impl Command {
@@ -60,18 +84,23 @@ impl Command {
         // A runtime starts threads, and a job's process must not have any before it is locked: so each verb that
         // needs one starts it itself.
         match self {
-            Self::Runner => Ok(crate::runner::run()),
-            Self::Run(file) => wait_for(run::run(file)),
-            Self::Status(file) => wait_for(async {
-                println!("{:#}", crate::status(&file.load()?).await?);
-                Ok(ExitCode::SUCCESS)
-            }),
+            Self::Init(init) => init.run(),
+            Self::Doctor(doctor) => wait_for(doctor.run()),
+            Self::Bench(bench) => wait_for(bench.run()),
             Self::Register(args) => wait_for(register::run(args)),
+            Self::Run(file) => wait_for(run::run(file)),
+            Self::Status(status) => wait_for(status.run()),
             Self::Jobs(args) => wait_for(jobs::run(args)),
             Self::Earnings(args) => wait_for(earnings::run(args)),
             Self::Withdraw(args) => wait_for(withdraw::run(args)),
             Self::Drain(args) => wait_for(drain::run(args)),
             Self::Image(file) => image::unpack(&file.load()?.execute.oci),
+            Self::Runner => Ok(crate::runner::run()),
+            Self::Inventory => doctor::take_inventory(),
+            Self::Monitor => {
+                crate::monitor::report(&mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ pub use acceptances::Credit;
 pub use batches::{BatchRow, BatchStage};
 pub use earnings::{BatchEarnings, DirectEarnings, Earnings, KeeperEarnings};
 pub use jobs::{Assignment, JobRow, JobStage};
-pub use summary::Summary;
+pub use summary::{Summary, Unsettled};
 pub use vouchers::DirectRow;
 
 use alloy::primitives::{Address, B256};

@@ -91,6 +91,22 @@ async fn an_older_pair_never_replaces_a_newer_one() {
 }
 
 #[tokio::test]
+async fn what_is_billed_waits_until_it_is_paid() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    assert_eq!(ledger.unsettled(Timestamp(9)).await.unwrap(), Unsettled::default());
+    let assignment = fixture::assignment(1);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    assert_eq!(ledger.unsettled(Timestamp(9)).await.unwrap(), Unsettled::default(), "nothing is billed yet");
+    ledger.add_receipt(&fixture::receipt(&assignment, 1, 100, B256::ZERO)).await.unwrap();
+    let waiting = Unsettled { jobs: 1, amount: Amount(200), age_s: 15 };
+    assert_eq!(ledger.unsettled(Timestamp(20)).await.unwrap(), waiting);
+    let accepted = pair(&assignment, 1, 100, 200);
+    ledger.credit(&credit(&assignment, &accepted, 200, false)).await.unwrap();
+    assert_eq!(ledger.unsettled(Timestamp(20)).await.unwrap(), Unsettled::default());
+}
+
+#[tokio::test]
 async fn the_last_payment_closes_the_job() {
     let folder = Folder::new();
     let ledger = folder.ledger().await;

@@ -1,12 +1,14 @@
 //! Building what a runner is there for, and trying it before strangers do.
 
 use super::message::Role;
-use crate::execute::{BuiltinExecutor, CudaExecutor, ExecuteError, Executor, JobInput, WasmExecutor, run_here};
+use crate::execute::{
+    BuiltinExecutor, CudaExecutor, ExecuteError, Executor, JobInput, WasmExecutor, reference, run_here,
+};
 use alloy::primitives::keccak256;
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind, Limits, OutputBuffer, Program, Verify};
-use protocol::resource::{Unit, Usage};
+use protocol::job::{Blob, Builtin, Envelope, Fold, Key, Kind, Limits, OutputBuffer, Program, Verify};
+use protocol::resource::Usage;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,32 +37,60 @@ pub(super) fn executors(role: Role) -> Result<Vec<Arc<dyn Executor>>, String> {
     }
 }
 
-/// Runs a tiny job behind the locks: a process that they would break is found out before it takes a real one, and
-/// what is set up on the first use is set up now.
+/// Runs tiny jobs behind the locks: a process that they would break, or a GPU that gives wrong answers, is found out
+/// before it takes a real job, and what is set up on the first use is set up now.
 pub(super) fn rehearse(executors: &[Arc<dyn Executor>]) -> Result<(), String> {
-    for executor in executors.iter().filter(|executor| executor.kind() == Kind::Wasm) {
+    for executor in executors {
+        let Some((job, expected)) = rehearsal(executor.kind(), executor.memory()) else { continue };
         let nobody = watch::channel(Usage::default()).0;
-        let done = run_here(&**executor, rehearsal(executor.memory()), nobody, CancellationToken::new());
-        match done {
-            Ok(_) | Err(ExecuteError::Unsupported(_)) => {}
+        match run_here(&**executor, job, nobody, CancellationToken::new()) {
+            Ok(done) if done.outputs == expected => {}
+            Ok(_) => return Err(format!("a {} job with a known answer gives another one", executor.kind())),
+            // The executor told already why it does not take such jobs.
+            Err(ExecuteError::Unsupported(_)) => {}
             Err(error) => return Err(format!("a {} job fails behind the locks: {error}", executor.kind())),
         }
     }
     Ok(())
 }
 
-fn rehearsal(memory: u64) -> JobInput {
-    let module = Blob { hash: keccak256(REHEARSAL), length: Quantity(REHEARSAL.len() as u64) };
+/// A tiny job of a kind, and its outputs. Programs for CUDA need a compiler first; a builtin kernel shows the same.
+fn rehearsal(kind: Kind, memory: u64) -> Option<(JobInput, Vec<Bytes>)> {
+    match kind {
+        Kind::Wasm => {
+            let module = Blob { hash: keccak256(REHEARSAL), length: Quantity(REHEARSAL.len() as u64) };
+            let program = Program::Wasm { module, toolchain: String::new() };
+            Some((
+                tiny(program, vec![Bytes::from_static(REHEARSAL)], 0, memory.min(1 << 20), 1_000),
+                vec![Bytes::new()],
+            ))
+        }
+        Kind::Builtin => {
+            let keys = Bytes::from_static(&[1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0]);
+            let call = Builtin::Reduce { key: Key::U32, fold: Fold::Sum, count: Quantity(4) };
+            let expected = reference::outputs(&call, std::slice::from_ref(&keys)).into_iter().map(Bytes::from);
+            let memory = memory.min(call.scratch() + keys.len() as u64 + 8);
+            let job = tiny(Program::Builtin { call, cubin: None }, vec![keys], 8, memory, 4);
+            Some((job, expected.collect()))
+        }
+        Kind::Cuda | Kind::Oci => None,
+    }
+}
+
+/// A job of a program, whose blobs are its code or its only input.
+fn tiny(program: Program, blobs: Vec<Bytes>, output: u64, memory: u64, max_units: u64) -> JobInput {
+    let blob = |bytes: &Bytes| Blob { hash: keccak256(bytes), length: Quantity(bytes.len() as u64) };
+    let inputs = if program.code().is_some() { Vec::new() } else { blobs.iter().map(blob).collect() };
+    let (unit, max_units) = (program.unit(), Quantity(max_units));
     let envelope = Envelope {
         version: 1,
-        program: Program::Wasm { module, toolchain: String::new() },
-        inputs: vec![],
-        outputs: vec![OutputBuffer { length: Quantity(0) }],
-        limits: Limits { memory: Quantity(memory.min(1 << 20)), wall_ms: Quantity(60_000) },
+        program,
+        inputs,
+        outputs: vec![OutputBuffer { length: Quantity(output) }],
+        limits: Limits { memory: Quantity(memory), wall_ms: Quantity(60_000) },
         verify: Verify::Reexecute,
     };
-    let blobs = vec![Bytes::from_static(REHEARSAL)];
-    JobInput { envelope, blobs, rank: 0, devices: vec![], unit: Unit::CpuMs, max_units: Quantity(1_000) }
+    JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units }
 }
 
 #[cfg(test)]
@@ -72,9 +102,21 @@ mod tests {
     fn the_rehearsal_is_a_job() {
         let executors = executors(Role::Cpu(WasmConfig::default())).unwrap();
         rehearse(&executors).unwrap();
+        let (job, expected) = rehearsal(Kind::Wasm, 1 << 20).unwrap();
         let nobody = watch::channel(Usage::default()).0;
-        let done = run_here(&*executors[0], rehearsal(1 << 20), nobody, CancellationToken::new()).unwrap();
+        let done = run_here(&*executors[0], job, nobody, CancellationToken::new()).unwrap();
+        assert_eq!(done.outputs, expected);
         assert!(done.usage.fuel > Quantity::ZERO);
+    }
+
+    #[test]
+    fn every_rehearsal_is_a_valid_job() {
+        for kind in [Kind::Wasm, Kind::Builtin] {
+            let (job, expected) = rehearsal(kind, 1 << 30).unwrap();
+            job.envelope.validate().unwrap();
+            assert_eq!((job.envelope.program.kind(), expected.len()), (kind, 1));
+        }
+        assert_eq!(rehearsal(Kind::Builtin, 1 << 30).unwrap().1, [Bytes::copy_from_slice(&15u64.to_le_bytes())]);
     }
 
     #[test]

@@ -33,7 +33,14 @@ fn job(call: Builtin, inputs: Vec<Vec<u8>>, output: u64) -> JobInput {
         verify: Verify::Reexecute,
     };
     envelope.validate().unwrap();
-    JobInput { envelope, blobs: inputs.into_iter().map(Bytes::from).collect(), rank: 0, unit, max_units }
+    JobInput {
+        envelope,
+        blobs: inputs.into_iter().map(Bytes::from).collect(),
+        rank: 0,
+        devices: vec![],
+        unit,
+        max_units,
+    }
 }
 
 fn call_of(job: &JobInput) -> &Builtin {

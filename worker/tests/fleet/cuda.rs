@@ -13,7 +13,7 @@ use worker::fleet::{Device, DeviceState, FleetConfig};
 
 const FAULTS: &[u8] = include_bytes!("../../../testkit/emulated-cuda/kernels/faults.cu");
 
-fn emulated(config: &mut FleetConfig) {
+pub(crate) fn emulated(config: &mut FleetConfig) {
     let libraries = emulated_cuda::libraries().unwrap();
     config.execute.cuda = CudaConfig { libraries, allow_emulated: true, ..CudaConfig::default() };
     config.slots = 0;
@@ -52,7 +52,7 @@ fn take_time(milliseconds: u32) -> JobInput {
     job("take_time", 1, 4, vec![Argument::Output(0), Argument::U32(milliseconds)])
 }
 
-async fn serves(site: &Site, tenant: alloy::primitives::Address) {
+pub(crate) async fn serves(site: &Site, tenant: alloy::primitives::Address) {
     let done = site.run(tenant, take_time(3)).await.unwrap();
     assert_eq!(done.outputs[0], 3u32.to_le_bytes().as_slice());
 }

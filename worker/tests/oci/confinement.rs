@@ -1,7 +1,10 @@
 //! What a job cannot see or do.
 
 use crate::machine::Machine;
+use bytes::Bytes;
+use std::io::Write;
 use std::net::TcpListener;
+use worker::execute::Executor;
 
 #[test]
 fn a_container_has_no_network() {
@@ -15,6 +18,22 @@ fn a_container_has_no_network() {
     assert!(detail.contains("refused"), "{detail}");
     assert_eq!(host.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the host's loopback is not its own");
     assert_eq!(machine.output_of("ls /sys/class/net > /capa/outputs/0"), "lo\n");
+}
+
+#[test]
+fn an_operator_can_give_containers_the_hosts_network() {
+    let Some(mut machine) = Machine::new() else { return };
+    let host = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = host.local_addr().unwrap().port();
+    machine.config.network = true;
+    let executor = machine.executor();
+    assert!(!executor.isolation().unwrap().network, "and then it is told");
+    let answer = std::thread::spawn(move || host.accept().unwrap().0.write_all(b"hello").unwrap());
+    let job = machine.job(&format!("nc -w 5 127.0.0.1 {port} < /dev/null > /capa/outputs/0"));
+    assert_eq!(machine.run(&executor, job).unwrap().outputs, [Bytes::from_static(b"hello")]);
+    answer.join().unwrap();
+    let status = machine.run(&executor, machine.job("grep -q 'CapEff:.0000000000000000' /proc/self/status"));
+    status.unwrap();
 }
 
 #[test]

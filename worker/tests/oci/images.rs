@@ -4,6 +4,7 @@ use crate::layout::{Archive, GZIP, TAR, digest, gzip};
 use crate::machine::Machine;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::{Command, Output};
 use worker::execute::{ExecuteError, ImageError, ImageStore, OciConfig};
 
 /// Why an allowed image cannot be unpacked.
@@ -112,4 +113,29 @@ fn a_user_that_the_image_does_not_have_is_named() {
     machine.image = image;
     let error = machine.run(&machine.executor(), machine.job("exit 0")).unwrap_err();
     assert!(matches!(&error, ExecuteError::Node(reason) if reason.contains("somebody")), "{error:?}");
+}
+
+/// `capa-worker image` with the example's configuration and these images.
+fn image_verb(machine: &Machine, images: &[&str]) -> Output {
+    let example = include_str!("../../worker.example.toml");
+    let store = format!("store = {:?}", machine.config.store);
+    let text = example.replace("images = []", &format!("images = {images:?}")).replace("store = \"images\"", &store);
+    let file = machine.folder.path().join("worker.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capa-worker"));
+    command.args(["image", "--config"]).arg(file).output().unwrap()
+}
+
+#[test]
+fn the_operator_can_unpack_images_before_jobs_come() {
+    let Some(machine) = Machine::new() else { return };
+    let missing = digest(b"not there");
+    let output = image_verb(&machine, &[&machine.image]);
+    assert!(output.status.success(), "{output:?}");
+    let ready = format!("{} is ready in {}", machine.image, machine.config.store.join("rootfs").display());
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&ready), "{output:?}");
+    let output = image_verb(&machine, &[&machine.image, &missing]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains(&missing) && text.contains("cannot be read"), "{text}");
 }

@@ -40,7 +40,9 @@ fn cpu_time_is_that_of_the_control_group() {
 fn a_failure_brings_its_code_and_its_last_words() {
     let Some(machine) = Machine::new() else { return };
     let detail = machine.failure_of("echo to the log; echo what went wrong >&2; exit 7");
-    assert!(detail.contains("exit code 7") && detail.ends_with("to the log\nwhat went wrong"), "{detail}");
+    // runc carries the two streams apart, so their order is not kept.
+    let told = ["exit code 7", "to the log", "what went wrong"].iter().all(|words| detail.contains(words));
+    assert!(told, "{detail}");
     let silent = machine.failure_of("exit 9");
     assert!(silent.ends_with("exit code 9"), "{silent}");
     machine.assert_clean();

@@ -51,6 +51,7 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
     let any_port = "127.0.0.1:0".parse().unwrap();
     Config {
         keeper: None,
+        indexer: None,
         provider: PROVIDER,
         key: KeySource { keystore, password_file },
         chain: world.chain_config(),

@@ -14,6 +14,7 @@ pub(super) mod blas;
 pub(super) mod call;
 pub(super) mod compile;
 pub(super) mod device;
+pub mod inventory;
 mod libraries;
 mod prepare;
 pub(super) mod run;

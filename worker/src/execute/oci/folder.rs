@@ -52,7 +52,7 @@ impl JobFolder {
     /// Mounts everything at `path`, which must not exist.
     pub(super) fn create(path: PathBuf, parts: &Parts<'_>) -> io::Result<Self> {
         let room = pages(parts.outputs.iter().copied())?.max(PAGE);
-        DirBuilder::new().mode(0o711).create(&path)?;
+        make_folder(&path, 0o711)?;
         let folder = Self { path, room };
         let inputs = pages(parts.inputs.iter().map(|input| input.len() as u64))?;
         let size = inputs.checked_add(OVERHEAD).ok_or_else(too_large)?;
@@ -61,7 +61,7 @@ impl JobFolder {
         for (name, mode) in
             [("inputs", 0o500), ("outputs", 0o700), ("upper", 0o755), ("work", 0o700), ("rootfs", 0o755)]
         {
-            DirBuilder::new().mode(mode).create(folder.path.join(name))?;
+            make_folder(&folder.path.join(name), mode)?;
         }
         // Readable by the job's user alone: other users of the host must not be able to look at it while it runs.
         let (user, group) = parts.owner();
@@ -159,6 +159,12 @@ impl Drop for JobFolder {
             tracing::error!(folder = %self.path.display(), %error, "the folder of a job could not be removed");
         }
     }
+}
+
+/// Makes a folder of exactly that mode, whatever the worker's own mask is.
+pub(super) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Unmounts all that is mounted at a folder or below it, the last first.

@@ -21,24 +21,28 @@ mod user;
 mod cdi;
 mod spec;
 mod folder;
-mod runc;
 mod meter;
+mod runc;
+mod container;
 
 pub use config::OciConfig;
 pub use store::{ImageError, ImageStore};
 
 use super::{ExecuteError, Executor, JobInput, Produced, Region};
 use cdi::Edits;
-use folder::{JobFolder, Parts};
-use meter::{Meter, Reached};
+use container::{Container, Failure};
+use folder::{JobFolder, Parts, make_folder};
+use meter::Meter;
 use protocol::job::{Kind, Program};
 use protocol::resource::{Unit, Usage};
 use protocol::wire::Isolation;
-use runc::{Runc, Running};
+use runc::Runc;
 use spec::{Job, Start, Template};
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::File;
+use std::mem;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::Unpacked;
 use tokio::sync::watch;
@@ -54,9 +58,6 @@ const HANDOVER: Duration = Duration::from_secs(2);
 /// runc itself starts inside the container's memory, and needs about that much.
 const LEAST_MEMORY: u64 = 32 << 20;
 
-/// What runc says where the command is not in the image or is not a program.
-const CANNOT_EXECUTE: &str = "unable to start container process: exec: ";
-
 /// Runs container jobs.
 #[derive(Debug)]
 pub struct OciExecutor {
@@ -65,20 +66,16 @@ pub struct OciExecutor {
     template: Template,
     runc: Runc,
     jobs: PathBuf,
+    stuck: Mutex<Vec<Stuck>>,
     /// Held as long as the state folder is ours.
     _lock: File,
 }
 
-/// A container that ended.
-struct Ended {
-    /// Why, if not by itself.
-    reached: Option<Reached>,
-    /// Its exit code, where it ended by itself.
-    code: Option<i32>,
-    last_words: String,
-    complaint: Option<String>,
-    out_of_memory: bool,
-    usage: Usage,
+/// A container that could not be ended, and the GPUs that it may still hold.
+#[derive(Debug)]
+struct Stuck {
+    id: String,
+    devices: Vec<u32>,
 }
 
 impl OciExecutor {
@@ -95,7 +92,9 @@ impl OciExecutor {
         let store = ImageStore::open(config).map_err(|error| error.to_string())?;
         let (state, lock) = claim(&config.state)?;
         let runc = Runc::find(&config.runc, state.join("runc"))?;
-        let executor = Self { config: config.clone(), store, template, runc, jobs: state.join("jobs"), _lock: lock };
+        let jobs = state.join("jobs");
+        let executor =
+            Self { config: config.clone(), store, template, runc, jobs, stuck: Mutex::default(), _lock: lock };
         executor.sweep()?;
         Ok(executor)
     }
@@ -111,7 +110,37 @@ impl OciExecutor {
         if self.jobs.exists() {
             std::fs::remove_dir_all(&self.jobs).map_err(failed)?;
         }
-        DirBuilder::new().mode(0o711).create(&self.jobs).map_err(failed)
+        make_folder(&self.jobs, 0o711).map_err(failed)
+    }
+
+    /// Tries again to end what could not be ended, and refuses a job whose GPUs are still held.
+    fn require_free(&self, devices: &[u32]) -> Result<(), ExecuteError> {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.retain(|container| self.runc.delete(&container.id).is_err());
+        match stuck.iter().find(|container| container.devices.iter().any(|held| devices.contains(held))) {
+            Some(Stuck { id, .. }) => {
+                Err(ExecuteError::Node(format!("a GPU is still held by {id}, which does not end")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(
+        &self,
+        container: &Container<'_>,
+        devices: Vec<u32>,
+        progress: &watch::Sender<Usage>,
+        cancel: &CancellationToken,
+    ) -> Result<Usage, ExecuteError> {
+        let ended = container.run(progress, cancel).map_err(|failure| {
+            if matches!(failure, Failure::Stuck(_)) {
+                tracing::error!(container = container.id, %failure, "a container could not be ended");
+                let stuck = Stuck { id: container.id.to_owned(), devices };
+                self.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(stuck);
+            }
+            ExecuteError::Node(failure.to_string())
+        });
+        ended?.judge()
     }
 
     /// Everything up to the container's start. Nothing of it is billed.
@@ -161,83 +190,6 @@ impl OciExecutor {
         let spec = self.template.fill(&self.config, job).map_err(|error| node(&error))?;
         let bytes = serde_json::to_vec(&spec).map_err(|error| node(&error))?;
         folder.configure(&bytes).map_err(|error| node(&error))
-    }
-
-    /// Runs the container to its end, or to a limit.
-    fn run(
-        &self,
-        id: &str,
-        folder: &JobFolder,
-        meter: &Meter,
-        progress: &watch::Sender<Usage>,
-        cancel: &CancellationToken,
-    ) -> Result<Ended, String> {
-        let started = self.runc.start(id, folder.path(), &folder.log());
-        let mut running = started.map_err(|error| format!("runc does not start: {error}"))?;
-        let watched = self.watch(id, &mut running, meter, progress, cancel);
-        let (code, reached) = match watched {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                // Whatever went wrong here, the container must not outlive it.
-                self.end(id, &mut running)?;
-                return Err(error);
-            }
-        };
-        let mut usage = meter.usage(&progress.borrow());
-        if reached.is_some() {
-            self.end(id, &mut running)?;
-        }
-        let counters = self.runc.counters(id);
-        let cpu_ms = counters.as_ref().and_then(|counters| counters.cpu_ms()).unwrap_or(0);
-        usage.cpu_ms = usage.cpu_ms.max(cpu_ms.into());
-        let ended = Ended {
-            reached,
-            code,
-            last_words: running.last_words(),
-            complaint: runc::complaint(&folder.log()),
-            out_of_memory: counters.is_some_and(|counters| counters.was_out_of_memory()),
-            usage,
-        };
-        self.remove(id)?;
-        Ok(ended)
-    }
-
-    /// Looks at the container until it ends or must end.
-    fn watch(
-        &self,
-        id: &str,
-        running: &mut Running,
-        meter: &Meter,
-        progress: &watch::Sender<Usage>,
-        cancel: &CancellationToken,
-    ) -> Result<(Option<i32>, Option<Reached>), String> {
-        loop {
-            if let Some(status) = running.wait(LOOK).map_err(|error| format!("runc cannot be waited for: {error}"))? {
-                return Ok((status.code(), None));
-            }
-            if let Some(reached) = meter.reached(cancel) {
-                return Ok((None, Some(reached)));
-            }
-            let last = *progress.borrow();
-            let mut usage = meter.usage(&last);
-            if usage != last {
-                let cpu_ms = self.runc.counters(id).and_then(|counters| counters.cpu_ms());
-                usage.cpu_ms = usage.cpu_ms.max(cpu_ms.unwrap_or(0).into());
-                progress.send_replace(usage);
-            }
-        }
-    }
-
-    fn end(&self, id: &str, running: &mut Running) -> Result<(), String> {
-        let ended = self.runc.end(id, running);
-        ended.map_err(|error| format!("the container could not be ended, and may still hold its devices: {error}"))
-    }
-
-    fn remove(&self, id: &str) -> Result<(), String> {
-        // A container that runc could not make left nothing that it knows of.
-        let known = self.runc.containers().is_ok_and(|containers| containers.iter().any(|known| known == id));
-        let removed = if known { self.runc.delete(id) } else { Ok(()) };
-        removed.map_err(|error| format!("the container could not be ended, and may still hold its devices: {error}"))
     }
 }
 
@@ -302,13 +254,14 @@ impl Executor for OciExecutor {
             return Err(ExecuteError::Node("a job of another kind was handed to the container executor".into()));
         };
         self.check(&job)?;
+        self.require_free(&job.devices)?;
         let id = format!("{PREFIX}{:016x}", rand::random::<u64>());
         let folder = self.prepare(&id, &job, image, command, &cancel)?;
         let meter = Meter::start(&job);
         // The inputs lie in the folder now; they need not lie in memory twice.
         job.blobs.clear();
-        let ended = self.run(&id, &folder, &meter, &progress, &cancel).map_err(ExecuteError::Node)?;
-        let usage = ended.judge()?;
+        let container = Container { runc: &self.runc, id: &id, folder: &folder, meter: &meter };
+        let usage = self.run(&container, mem::take(&mut job.devices), &progress, &cancel)?;
         let mut lengths = Vec::with_capacity(outputs.len());
         for (index, region) in outputs.iter_mut().enumerate() {
             let read = folder.read_output(index, region);
@@ -316,38 +269,6 @@ impl Executor for OciExecutor {
         }
         let bytes_out = lengths.iter().sum::<u64>().into();
         Ok(Produced { usage: Usage { bytes_out, ..usage }, lengths })
-    }
-}
-
-impl Ended {
-    /// What the end means: the usage of a program that succeeded, and else whose fault it was.
-    fn judge(&self) -> Result<Usage, ExecuteError> {
-        let usage = self.usage;
-        match (&self.reached, &self.complaint) {
-            (Some(Reached::Cancelled), _) => return Err(ExecuteError::Cancelled { usage }),
-            (Some(Reached::Limit(detail)), _) => return Err(ExecuteError::Limit { detail: detail.clone(), usage }),
-            // The command is the client's: that it cannot be executed is no fault of the node.
-            (None, Some(complaint)) if complaint.contains(CANNOT_EXECUTE) => {
-                return Err(ExecuteError::Program { detail: complaint.clone(), usage });
-            }
-            (None, Some(complaint)) => return Err(ExecuteError::Node(complaint.clone())),
-            (None, None) => {}
-        }
-        match self.code {
-            Some(0) => Ok(usage),
-            Some(_) if self.out_of_memory => {
-                let detail = "it used more memory than limits.memory of the envelope".into();
-                Err(ExecuteError::Limit { detail, usage })
-            }
-            Some(code) if self.last_words.is_empty() => {
-                Err(ExecuteError::Program { detail: format!("it ended with the exit code {code}"), usage })
-            }
-            Some(code) => {
-                let detail = format!("it ended with the exit code {code}; it wrote last:\n{}", self.last_words);
-                Err(ExecuteError::Program { detail, usage })
-            }
-            None => Err(ExecuteError::Node("runc was killed by somebody else".into())),
-        }
     }
 }
 
@@ -364,7 +285,10 @@ impl From<ImageError> for ExecuteError {
 /// Makes the state folder ours alone.
 fn claim(folder: &Path) -> Result<(PathBuf, File), String> {
     let failed = |error: std::io::Error| format!("execute.oci.state {}: {error}", folder.display());
-    DirBuilder::new().recursive(true).mode(0o711).create(folder).map_err(failed)?;
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    for ancestor in missing.into_iter().rev().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        make_folder(ancestor, 0o711).map_err(failed)?;
+    }
     let folder = folder.canonicalize().map_err(failed)?;
     for ancestor in folder.ancestors() {
         // A container's root is not root outside, and has to get to its own files.

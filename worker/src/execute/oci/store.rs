@@ -26,7 +26,7 @@ pub enum ImageError {
     #[error("this worker does not run the image {0}: its operator allows only those of execute.oci.images")]
     NotAllowed(String),
     /// A file is not there or cannot be read.
-    #[error("{} cannot be read: {source}; copy the image into execute.oci.store, for example with skopeo", path.display())]
+    #[error("{} cannot be read: {source}; copy the image into execute.oci.store again", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -51,9 +51,7 @@ pub enum ImageError {
     #[error("{0} has no image for linux/{arch}", arch = oci_spec::image::Arch::default())]
     Platform(String),
     /// A compression that this worker does not read.
-    #[error(
-        "a layer is of the type {0}: convert the image to tar or gzip, for example by skopeo copy --dest-compress-format gzip"
-    )]
+    #[error("a layer is of the type {0}: convert it by skopeo copy --dest-compress --dest-compress-format gzip")]
     Compression(String),
     /// An entry of a layer is hostile or broken.
     #[error("the layer {layer} is refused at the entry {entry:?}: {source}")]

@@ -9,7 +9,7 @@ use worker::sandbox::channel::MAX_MESSAGE;
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {
-        name: "join the pages of others",
+        name: "move pages between descriptors",
         refusals: DENIED,
         run: |_| call(libc::SYS_splice, [usize::MAX, 0, usize::MAX, 0, 0, 0]).map(drop),
     },
