@@ -92,7 +92,7 @@ impl std::fmt::Debug for Undead {
 impl Nursery {
     pub(super) fn new(config: FleetConfig, roster: Roster, reaper: Arc<dyn Reaper>) -> Self {
         let users = config.sandbox.users;
-        Self { users: Arc::new(Users::new(users.first, users.count)), config, roster, reaper, blanks: Mutex::default() }
+        Self { users: Users::new(users.first, users.count), config, roster, reaper, blanks: Mutex::default() }
     }
 
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
