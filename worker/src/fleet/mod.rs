@@ -22,7 +22,6 @@ mod tend;
 
 pub use board::DeviceState;
 pub use device::Device;
-pub(crate) use gpu::passed;
 
 use crate::config::SandboxConfig;
 use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, here};
