@@ -2,7 +2,7 @@
 
 use super::device::Site;
 use super::gpu::Environment;
-use super::nursery::Uid;
+use super::users::Uid;
 use crate::execute::Gpu;
 use crate::runner::{Facts, FromRunner, Role, ToRunner};
 use crate::sandbox::{Cgroup, ChannelError, Exit, Lockdown, Process, SandboxError, Spawn, Supervision, Unkillable};

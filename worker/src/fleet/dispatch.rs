@@ -5,6 +5,7 @@ use super::child::Child;
 use super::device::{Device, Site};
 use super::nursery::{NoChild, Undead};
 use super::share::{self, Ended, Terms};
+use super::tend::REST;
 use super::totals::Totals;
 use super::work::Work;
 use super::{Holder, Shared};
@@ -173,7 +174,10 @@ impl Shared {
         loop {
             let working = self.board.working(gpus > 0);
             if working < gpus.max(1) {
-                let text = format!("it needs {} devices, and {working} work", gpus.max(1));
+                let text = match gpus {
+                    0 => "no CPU slot of this worker is in order now".into(),
+                    _ => format!("it needs {gpus} GPUs, and {working} of this worker are in order now"),
+                };
                 return Err(ExecuteError::Unsupported(text));
             }
             tokio::select! {
@@ -338,6 +342,10 @@ impl Shared {
                         observe::failing("child", &error);
                         if let NoChild::Undead(undead) = error {
                             shared.lose_site(site, undead);
+                        }
+                        tokio::select! {
+                            () = tokio::time::sleep(REST) => {}
+                            () = shared.closing.cancelled() => {}
                         }
                         break;
                     }

@@ -25,20 +25,20 @@ pub(super) fn passed() -> Environment {
 }
 
 /// The environment of a child that sees all GPUs that the supervisor was given.
-pub(super) fn all(passed: &Environment) -> Environment {
+pub(super) fn all(passed: &[(OsString, OsString)]) -> Environment {
     let others = passed.iter().filter(|(name, _)| FIXED.iter().all(|(fixed, _)| name != fixed)).cloned();
     others.chain(FIXED.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 /// The environment of a child that sees the GPU of that number, and no other.
-pub(super) fn only(passed: &Environment, number: u32) -> Environment {
+pub(super) fn only(passed: &[(OsString, OsString)], number: u32) -> Environment {
     let mut environment = all(passed);
     environment.retain(|(name, _)| name != VISIBLE);
     environment.push((VISIBLE.into(), selector(number, visible(passed)).into()));
     environment
 }
 
-fn visible(passed: &Environment) -> Option<&str> {
+fn visible(passed: &[(OsString, OsString)]) -> Option<&str> {
     passed.iter().find(|(name, _)| name == VISIBLE).and_then(|(_, value)| value.to_str())
 }
 
@@ -49,7 +49,7 @@ fn selector(number: u32, visible: Option<&str>) -> String {
 }
 
 /// The device files of a GPU: its own, where that can be told, and those that all share.
-pub(super) fn files(passed: &Environment, number: u32) -> Vec<PathBuf> {
+pub(super) fn files(passed: &[(OsString, OsString)], number: u32) -> Vec<PathBuf> {
     present(Path::new("/dev"), minor(Path::new(DRIVER), &selector(number, visible(passed))))
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_child_sees_its_gpu_only() {
-        let shown = only(&vec![(VISIBLE.into(), "7,8,9".into()), ("CUDA_LOG_FILE".into(), "x".into())], 2);
+        let shown = only(&[(VISIBLE.into(), "7,8,9".into()), ("CUDA_LOG_FILE".into(), "x".into())], 2);
         let seen: Vec<_> = shown.iter().filter(|(name, _)| name == VISIBLE).collect();
         assert_eq!(seen, [&(VISIBLE.into(), "9".into())]);
         assert!(shown.contains(&("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into())));

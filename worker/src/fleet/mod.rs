@@ -10,6 +10,7 @@
 mod device;
 mod gpu;
 mod roster;
+mod users;
 mod bounds;
 mod work;
 mod child;
@@ -24,12 +25,13 @@ pub use board::DeviceState;
 pub use device::Device;
 
 use crate::config::SandboxConfig;
-use crate::execute::{CudaConfig, Delivered, ExecuteConfig, ExecuteError, Executor, JobInput, here};
+use crate::execute::{CudaConfig, Delivered, Devices, ExecuteConfig, ExecuteError, Executor, JobInput, here};
 use crate::node::lock;
 use crate::runner::Ability;
 use crate::sandbox::{Exit, Process, Unkillable};
 use alloy::primitives::Address;
 use board::{Board, Lost};
+use child::StartError;
 use device::Site;
 use futures::future::{BoxFuture, join_all};
 use nursery::{Abilities, Kernel, NoChild, Nursery, Undead};
@@ -257,13 +259,23 @@ async fn find_gpus(nursery: &Nursery, config: &CudaConfig) -> Vec<u32> {
     if !config.enabled {
         return Vec::new();
     }
-    match nursery.probe().await {
+    let found: Vec<u32> = match nursery.probe().await {
         Ok(gpus) => gpus.into_iter().map(|gpu| gpu.number).collect(),
+        Err(NoChild::Start(StartError::Unfit(reason))) => {
+            tracing::info!(reason, "CUDA jobs are not accepted");
+            return Vec::new();
+        }
         Err(reason) => {
-            tracing::info!(%reason, "CUDA jobs are not accepted");
-            Vec::new()
+            tracing::error!(%reason, "CUDA jobs are not accepted: the GPUs cannot be found out");
+            return Vec::new();
+        }
+    };
+    if let Devices::Listed(wanted) = &config.devices {
+        for number in wanted.iter().filter(|number| !found.contains(number)) {
+            tracing::warn!(number, "cuda.devices names a GPU that the driver does not show");
         }
     }
+    found
 }
 
 impl Shared {

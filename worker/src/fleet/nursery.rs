@@ -5,6 +5,7 @@ use super::child::{self, Child, Plan, REAP_DEADLINE, StartError};
 use super::device::Site;
 use super::gpu::{self, Environment};
 use super::roster::Roster;
+use super::users::{Uid, Users};
 use super::{FleetConfig, Reaper};
 use crate::execute::Gpu;
 use crate::node::lock;
@@ -12,7 +13,7 @@ use crate::observe;
 use crate::runner::{Facts, Role};
 use crate::sandbox::{Cgroup, CgroupLimits, Exit, Identity, Lockdown, Process, Profile, SandboxError, Unkillable};
 use futures::future::BoxFuture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,7 +35,7 @@ pub(super) struct Nursery {
     config: FleetConfig,
     roster: Roster,
     reaper: Arc<dyn Reaper>,
-    users: Arc<Users>,
+    users: Users,
     blanks: Mutex<BTreeMap<Site, Vec<Blank>>>,
 }
 
@@ -91,7 +92,7 @@ impl std::fmt::Debug for Undead {
 impl Nursery {
     pub(super) fn new(config: FleetConfig, roster: Roster, reaper: Arc<dyn Reaper>) -> Self {
         let users = config.sandbox.users;
-        Self { users: Arc::new(Users::new(users.first, users.count)), config, roster, reaper, blanks: Mutex::default() }
+        Self { users: Users::new(users.first, users.count), config, roster, reaper, blanks: Mutex::default() }
     }
 
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
@@ -162,7 +163,7 @@ impl Nursery {
             Ok(cgroup) => (Some(cgroup), None),
             Err(reason) => (None, Some(reason.to_string())),
         };
-        let number = user.as_ref().map(|user| user.number);
+        let number = user.as_ref().map(Uid::number);
         let plan = match site {
             Site::Cpu => self.plan(Role::Cpu(self.config.execute.wasm.clone()), Profile::Cpu, vec![], vec![], number),
             Site::Gpu(gpu) => {
@@ -184,6 +185,7 @@ impl Nursery {
                 let error = give_up(error, user);
                 if matches!(error, NoChild::Start(_)) {
                     self.roster.remove(&identity);
+                    observe::child_ended(&site);
                 }
                 Err(error)
             }
@@ -257,64 +259,12 @@ impl Reaper for Kernel {
     }
 }
 
-/// User numbers for children, each given to one at a time.
-struct Users {
-    enabled: bool,
-    first: u32,
-    count: u32,
-    taken: Mutex<BTreeSet<u32>>,
-}
-
-/// A user number in use.
-pub(super) struct Uid {
-    number: u32,
-    users: Arc<Users>,
-}
-
-impl Drop for Uid {
-    fn drop(&mut self) {
-        lock(&self.users.taken).remove(&self.number);
-    }
-}
-
-impl Users {
-    fn new(first: u32, count: u32) -> Self {
-        // Only root may become somebody else.
-        let enabled = count > 0 && nix::unistd::geteuid().is_root();
-        Self { enabled, first, count, taken: Mutex::default() }
-    }
-
-    fn take(self: &Arc<Self>) -> Result<Option<Uid>, String> {
-        if !self.enabled {
-            return Ok(None);
-        }
-        let mut taken = lock(&self.taken);
-        let end = self.first.saturating_add(self.count);
-        let Some(number) = (self.first..end).find(|number| !taken.contains(number)) else {
-            return Err(format!("all {} users of jobs are taken: raise sandbox.users.count", self.count));
-        };
-        taken.insert(number);
-        Ok(Some(Uid { number, users: self.clone() }))
-    }
-}
-
 /// What children can do that were started for a site.
 pub(super) type Abilities = BTreeMap<Site, Facts>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_two_children_are_the_same_user() {
-        let users = Arc::new(Users { enabled: true, first: 70, count: 2, taken: Mutex::default() });
-        let one = users.take().unwrap().unwrap();
-        let two = users.take().unwrap().unwrap();
-        assert_eq!((one.number, two.number), (70, 71));
-        assert!(users.take().err().unwrap().contains("sandbox.users.count"));
-        drop(one);
-        assert_eq!(users.take().unwrap().unwrap().number, 70);
-    }
 
     #[test]
     fn memory_of_a_job_adds_to_that_of_its_process() {

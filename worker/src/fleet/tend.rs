@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the children are looked at.
 const ROUND: Duration = Duration::from_secs(1);
-/// How long a lost device is left alone before it is tried again.
-const REST: Duration = Duration::from_secs(5);
+/// How long what failed is left alone before it is tried again.
+pub(super) const REST: Duration = Duration::from_secs(5);
 
 /// Tends the children until the fleet is closed or gone.
 pub(super) async fn run(shared: Weak<Shared>, closing: CancellationToken) {

@@ -20,7 +20,7 @@ pub(crate) fn emulated(config: &mut FleetConfig) {
 }
 
 /// A launch of a kernel that misbehaves, with an output of so many bytes.
-fn job(kernel: &str, devices: u32, output: u64, arguments: Vec<Argument>) -> JobInput {
+pub(crate) fn job(kernel: &str, devices: u32, output: u64, arguments: Vec<Argument>) -> JobInput {
     let launch = Launch { kernel: kernel.into(), grid: [1, 1, 1], block: [1, 1, 1], shared_memory: 0, arguments };
     let envelope = Envelope {
         version: 1,

@@ -1,6 +1,6 @@
 //! Builtin jobs: kernels that ship with the worker, run on its GPU and billed by their work.
 //!
-//! The kernels' sources are part of this program. They are compiled by NVRTC for the device when the executor is made,
+//! The kernels' sources are part of this program. They are compiled by NVRTC for the device when they are first asked for,
 //! and [`pinned`] compares the machine code with what this release was tested with. Matrix products are cuBLASLt's.
 //!
 //! Work is known before a kernel starts, so a job beyond its order never starts. It is done in groups of some
@@ -42,17 +42,14 @@ pub struct BuiltinExecutor {
 }
 
 impl BuiltinExecutor {
-    /// Compiles the kernels and tries cuBLASLt. A kernel that cannot be had is refused when a job asks for it.
+    /// Loads cuBLASLt and tries it, as a process that is locked later can load nothing then. The other kernels are
+    /// compiled when they are first asked for. One that cannot be had is refused then, with the reason.
     pub fn new(cuda: Arc<CudaExecutor>) -> Self {
-        let shipped = Shipped::compile(&cuda);
-        for (kernel, reason) in shipped.refused() {
-            tracing::warn!(kernel, reason, "a builtin kernel is not accepted");
-        }
         let blas = gemm::warm_up(&cuda);
         if let Err(reason) = &blas {
             tracing::warn!(reason, "matrix products are not accepted");
         }
-        Self { cuda, shipped, blas, algorithms: Algorithms::default() }
+        Self { cuda, shipped: Shipped::default(), blas, algorithms: Algorithms::default() }
     }
 
     /// Whatever can be said against a job before it has the device.
@@ -67,7 +64,7 @@ impl BuiltinExecutor {
             return Err(ExecuteError::Limit { detail, usage: Usage::default() });
         }
         let unsupported = |reason: &String| ExecuteError::Unsupported(reason.clone());
-        let code = self.shipped.code(call).map_err(unsupported)?;
+        let code = self.shipped.code(&self.cuda, call).map_err(unsupported)?;
         if let Builtin::Gemm { toolchain, .. } = call {
             job.require_toolchain(toolchain, self.blas.as_ref().map_err(unsupported)?)?;
         }
@@ -119,8 +116,8 @@ impl Executor for BuiltinExecutor {
         let [output] = outputs else {
             return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
         };
-        self.cuda.on_device(|context| {
-            let mut session = match Session::new(context, &job, memory, progress, cancel) {
+        self.cuda.on_device(|device| {
+            let mut session = match Session::new(device, &job, memory, progress, cancel) {
                 Ok(session) => session,
                 Err(stopped) => return stopped.outcome(),
             };
