@@ -5,6 +5,7 @@ use super::child::Child;
 use super::device::Device;
 use super::nursery::Undead;
 use crate::node::lock;
+use crate::observe;
 use alloy::primitives::Address;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -70,6 +71,8 @@ pub(super) struct Lease {
     pub(super) seats: Vec<Seat>,
     board: Arc<Board>,
     permit: Option<OwnedSemaphorePermit>,
+    /// Since when a job has them; `None` where it is no job that has them.
+    since: Option<Instant>,
 }
 
 /// A device that a job has.
@@ -98,9 +101,12 @@ impl Board {
 
     /// Waits for a CPU slot, or for so many GPUs, and takes those that serve the tenant best.
     pub(super) async fn lease(self: &Arc<Self>, gpus: u32, tenant: Address) -> Lease {
-        let (gpu, count) = (gpus > 0, gpus.max(1));
+        let (gpu, count, asked) = (gpus > 0, gpus.max(1), Instant::now());
         match self.semaphore(gpu).clone().acquire_many_owned(count).await {
-            Ok(permit) => self.take(gpu, permit, tenant),
+            Ok(permit) => {
+                observe::waited("device", asked.elapsed());
+                self.take(gpu, permit, tenant)
+            }
             // The semaphores are never closed.
             Err(_) => std::future::pending().await,
         }
@@ -126,7 +132,7 @@ impl Board {
         let of_kind = |place: &Place| matches!(place.device, Device::Gpu(_)) == gpu;
         let place = places.iter_mut().find(|place| of_kind(place) && wanted(place))?;
         let seats = vec![place.take()];
-        Some(Lease { seats, board: self.clone(), permit: Some(permit) })
+        Some(Lease { seats, board: self.clone(), permit: Some(permit), since: None })
     }
 
     /// Takes as many free devices as there are permits: first those where the tenant's own child waits, then those
@@ -149,7 +155,7 @@ impl Board {
         let mut chosen: Vec<usize> = free.into_iter().take(permit.num_permits()).map(|(_, _, index)| index).collect();
         chosen.sort_unstable();
         let seats = chosen.into_iter().filter_map(|index| places.get_mut(index).map(Place::take)).collect();
-        Lease { seats, board: self.clone(), permit: Some(permit) }
+        Lease { seats, board: self.clone(), permit: Some(permit), since: Some(Instant::now()) }
     }
 
     /// Devices of a kind that are not lost.
@@ -234,6 +240,9 @@ impl Drop for Lease {
         let mut lost = 0;
         let mut places = lock(&self.board.places);
         for seat in self.seats.drain(..) {
+            if let Some(since) = self.since {
+                observe::device_used(&seat.device, since.elapsed());
+            }
             let Some(place) = places.iter_mut().find(|place| place.device == seat.device) else { continue };
             place.state = match seat.lost {
                 Some(reason) => {

@@ -23,7 +23,6 @@ mod tend;
 
 pub use board::DeviceState;
 pub use device::Device;
-pub(crate) use gpu::passed;
 
 use crate::config::SandboxConfig;
 use crate::execute::{CudaConfig, Delivered, Devices, ExecuteConfig, ExecuteError, Executor, JobInput, here};
