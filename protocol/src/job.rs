@@ -157,6 +157,7 @@ pub fn result_hash(outputs: &[Blob]) -> B256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::{Resource, Unit};
 
     fn envelope() -> Envelope {
         let blob = Blob { hash: keccak256("x"), length: Quantity(1) };
