@@ -37,7 +37,7 @@ void barrier();
 /// Ends the launch as a fault of the device.
 [[noreturn]] void trap();
 
-/// Keeps the device busy, without the launch waiting for it.
+/// Keeps the device busy for a while.
 void sleep(unsigned nanoseconds);
 
 struct kernel {
@@ -48,6 +48,9 @@ struct kernel {
 
 void add_kernel(const std::string &name, kernel added);
 
+/// A variable in device memory, which has its first value again whenever a module that names it is loaded.
+void add_variable(const std::string &name, void *at, size_t size);
+
 template <typename... A, size_t... I>
 std::function<void(void **)> unpack(void (*function)(A...), std::index_sequence<I...>) {
     return [function](void **values) { function(*static_cast<A *>(values[I])...); };
@@ -57,6 +60,10 @@ struct registration {
     template <typename... A> registration(const char *name, void (*function)(A...), bool has_barriers) {
         add_kernel(name, {{sizeof(A)...}, unpack(function, std::index_sequence_for<A...>{}), has_barriers});
     }
+};
+
+struct variable {
+    template <typename T> variable(const char *name, T &named) { add_variable(name, &named, sizeof named); }
 };
 
 } // namespace emulated

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <math.h>
 
 extern "C" bool emulated_memory_holds(uintptr_t at, size_t length);
+extern "C" int emulated_queue(const std::function<void()> &order, void *stream);
 
 namespace {
 
@@ -67,21 +69,21 @@ float from_bfloat(uint16_t bits) {
     return value;
 }
 
-/// An operand: element (row, column) after its transposition.
+/// An operand: element (row, column) after its transposition. Descriptions are the caller's, and copied.
 struct operand {
     const void *at;
-    const layout *of;
+    layout of;
     bool transposed;
 
     size_t index(uint64_t row, uint64_t column) const {
-        return transposed ? column + row * (size_t)of->leading : row + column * (size_t)of->leading;
+        return transposed ? column + row * (size_t)of.leading : row + column * (size_t)of.leading;
     }
-    uint64_t rows() const { return transposed ? of->columns : of->rows; }
-    uint64_t columns() const { return transposed ? of->rows : of->columns; }
+    uint64_t rows() const { return transposed ? of.columns : of.rows; }
+    uint64_t columns() const { return transposed ? of.rows : of.columns; }
     int integer(uint64_t row, uint64_t column) const { return static_cast<const int8_t *>(at)[index(row, column)]; }
     float real(uint64_t row, uint64_t column) const {
         uint16_t bits = static_cast<const uint16_t *>(at)[index(row, column)];
-        return of->type == R_16F ? from_half(bits) : from_bfloat(bits);
+        return of.type == R_16F ? from_half(bits) : from_bfloat(bits);
     }
 };
 
@@ -100,6 +102,22 @@ bool is_whole(const void *at, const layout &of) {
     if (of.leading < (int64_t)of.rows || of.rows == 0 || of.columns == 0) return false;
     size_t elements = (of.columns - 1) * (size_t)of.leading + of.rows;
     return emulated_memory_holds(reinterpret_cast<uintptr_t>(at), elements * size_of(of.type));
+}
+
+void multiply(const operand &left, const operand &right, void *c, const layout &of) {
+    for (uint64_t column = 0; column < of.columns; column++) {
+        for (uint64_t row = 0; row < of.rows; row++) {
+            size_t at = row + column * (size_t)of.leading;
+            int integer = 0;
+            float real = 0;
+            for (uint64_t i = 0; i < left.columns(); i++) {
+                if (of.type == R_32I) integer += left.integer(row, i) * right.integer(i, column);
+                else real += left.real(row, i) * right.real(i, column);
+            }
+            if (of.type == R_32I) static_cast<int32_t *>(c)[at] = integer;
+            else static_cast<float *>(c)[at] = real;
+        }
+    }
 }
 
 template <typename T> int set(T &field, const void *value, size_t size) {
@@ -178,11 +196,12 @@ CUBLASLT int cublasLtMatmulAlgoGetHeuristic(void *, const description *d, const 
 
 CUBLASLT int cublasLtMatmul(void *, const description *d, const void *alpha, const void *a, const layout *la,
                             const void *b, const layout *lb, const void *beta, const void *, const layout *, void *c,
-                            const layout *lc, const algorithm *chosen, void *workspace, size_t workspace_bytes, void *) {
+                            const layout *lc, const algorithm *chosen, void *workspace, size_t workspace_bytes,
+                            void *stream) {
     if (!is_supported(*d, *la, *lb, *lc) || chosen->data[0] != 1) return NOT_SUPPORTED;
     if (workspace_bytes > 0 && !emulated_memory_holds(reinterpret_cast<uintptr_t>(workspace), workspace_bytes))
         return INVALID_VALUE;
-    operand left{a, la, d->transposed_a == TRANSPOSED}, right{b, lb, d->transposed_b == TRANSPOSED};
+    operand left{a, *la, d->transposed_a == TRANSPOSED}, right{b, *lb, d->transposed_b == TRANSPOSED};
     bool fits = is_whole(a, *la) && is_whole(b, *lb) && is_whole(c, *lc);
     if (!fits || left.rows() != lc->rows || right.columns() != lc->columns || left.columns() != right.rows())
         return INVALID_VALUE;
@@ -192,18 +211,5 @@ CUBLASLT int cublasLtMatmul(void *, const description *d, const void *alpha, con
     memcpy(&none, beta, sizeof none);
     float real_one = 1.0f;
     if (none != 0 || (lc->type == R_32I ? one != 1 : memcmp(&one, &real_one, sizeof one) != 0)) return NOT_SUPPORTED;
-    for (uint64_t column = 0; column < lc->columns; column++) {
-        for (uint64_t row = 0; row < lc->rows; row++) {
-            size_t at = row + column * (size_t)lc->leading;
-            int integer = 0;
-            float real = 0;
-            for (uint64_t i = 0; i < left.columns(); i++) {
-                if (lc->type == R_32I) integer += left.integer(row, i) * right.integer(i, column);
-                else real += left.real(row, i) * right.real(i, column);
-            }
-            if (lc->type == R_32I) static_cast<int32_t *>(c)[at] = integer;
-            else static_cast<float *>(c)[at] = real;
-        }
-    }
-    return SUCCESS;
+    return emulated_queue([left, right, c, of = *lc] { multiply(left, right, c, of); }, stream);
 }

@@ -65,6 +65,9 @@ pub struct CudaConfig {
     pub devices: Devices,
     /// Folders that are searched for NVRTC (and the driver library) before the system's own. Default: none.
     pub libraries: Vec<PathBuf>,
+    /// Folders of CUDA's headers, such as `/usr/local/cuda/include`, that sources may include from. They are read once, at
+    /// the start. Default: none.
+    pub headers: Vec<PathBuf>,
     /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
     pub max_memory: u64,
     /// Whether the compiler runs without file access. Turn it off only on a kernel without Landlock, and only for
@@ -80,6 +83,7 @@ impl Default for CudaConfig {
             enabled: true,
             devices: Devices::default(),
             libraries: Vec::new(),
+            headers: Vec::new(),
             max_memory: 0,
             confine_compiler: true,
             allow_emulated: false,
@@ -211,6 +215,11 @@ pub trait Executor: Send + Sync {
 
     /// What counts or compiles, such as `wasmtime-48` or `nvrtc-13.0`; an envelope may ask for it.
     fn toolchain(&self) -> String;
+
+    /// All that it answers to as a toolchain.
+    fn toolchains(&self) -> Vec<String> {
+        vec![self.toolchain()]
+    }
 
     /// The name of the device that it runs on, where it needs one.
     fn device(&self) -> Option<String>;

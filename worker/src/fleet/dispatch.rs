@@ -204,6 +204,20 @@ impl Shared {
         Ok(child)
     }
 
+    /// A child in the place of one that died before it had read its job.
+    async fn replace(self: &Arc<Self>, site: Site, tenant: Address) -> Result<Child, ExecuteError> {
+        let child = self.nursery.take(site).await.map_err(|error| ExecuteError::Node(error.to_string()))?;
+        self.learn(&child);
+        self.publish();
+        match self.config.sandbox.admit(tenant, child.facts.isolation) {
+            Ok(()) => Ok(child),
+            Err(text) => {
+                self.nursery.keep(child);
+                Err(ExecuteError::Unsupported(text))
+            }
+        }
+    }
+
     /// GPUs for a program with a process of its own: no child stays on them.
     async fn vacate(
         self: &Arc<Self>,
@@ -246,7 +260,7 @@ impl Shared {
 
     /// Runs all shares of a job at once, and joins what they give.
     async fn share_out(
-        &self,
+        self: &Arc<Self>,
         tenant: Address,
         lease: &mut Lease,
         children: Vec<Child>,
@@ -268,7 +282,15 @@ impl Shared {
         let shares = children.into_iter().zip(0u32..).map(|(child, rank)| {
             let terms = &terms;
             async move {
-                let ended = share::run(child, rank, terms, &self.nursery).await;
+                let site = child.site;
+                let mut ended = share::run(child, rank, terms, &self.nursery).await;
+                if ended.unread && ended.undead.is_none() {
+                    // It was killed from outside while it waited: nothing of the job was lost with it.
+                    ended = match self.replace(site, tenant).await {
+                        Ok(child) => share::run(child, rank, terms, &self.nursery).await,
+                        Err(error) => Ended { result: Err(error), ..ended },
+                    };
+                }
                 if ended.result.is_err() {
                     // The others' work would be of no use to anyone.
                     stop.cancel();
@@ -278,7 +300,7 @@ impl Shared {
         });
         let mut results = Vec::new();
         for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
-            let Ended { child, undead, result } = ended;
+            let Ended { child, undead, result, .. } = ended;
             if let Some(child) = child {
                 seat.leave(child, tenant);
             }

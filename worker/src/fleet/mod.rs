@@ -343,16 +343,11 @@ impl Shared {
         let isolation = useful.iter().map(|facts| facts.isolation);
         let isolation = isolation.chain(self.here.iter().filter_map(|executor| executor.isolation()));
         let isolation = isolation.reduce(Isolation::weaker).unwrap_or_default();
-        let own = self.here.iter().map(|executor| Ability {
-            kind: executor.kind(),
-            toolchain: executor.toolchain(),
-            memory: executor.memory(),
-            device: executor.device(),
-        });
+        let own = self.here.iter().map(|executor| Ability::of(&**executor));
         let all: Vec<Ability> = useful.iter().flat_map(|facts| facts.abilities.clone()).chain(own).collect();
         let inventory = Inventory {
             kinds: all.iter().map(|ability| ability.kind).collect::<BTreeSet<_>>().into_iter().collect(),
-            toolchains: all.iter().map(|a| a.toolchain.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            toolchains: all.iter().flat_map(|a| a.toolchains.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             memory: all.iter().map(|ability| ability.memory).max().unwrap_or_default(),
             device: all.iter().find_map(|ability| ability.device.clone()),
             devices: self.board.working(true),

@@ -30,10 +30,8 @@ pub(super) async fn run(shared: Weak<Shared>, closing: CancellationToken) {
 impl Shared {
     async fn tend(self: &Arc<Self>) {
         let idle = Duration::from_secs(self.config.sandbox.idle_s);
-        for gpu in [false, true] {
-            while let Some(lease) = self.board.lease_idle(gpu, idle) {
-                self.release(lease).await;
-            }
+        while let Some(lease) = self.board.lease_idle(idle) {
+            self.release(lease).await;
         }
         for child in self.nursery.stale(idle) {
             let site = child.site;

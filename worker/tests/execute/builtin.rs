@@ -1,6 +1,6 @@
 //! Builtin kernels: the executor that production uses, on the emulated device, against the plain reference.
 
-use crate::cuda::config;
+use crate::cuda::job::config;
 use crate::sample::{BUILTIN_SAMPLES, blob, load, result_of, run};
 use alloy::primitives::{B256, U256, keccak256};
 use bytes::Bytes;

@@ -8,7 +8,8 @@ use super::pinned::Code;
 use super::session::{Session, Stopped};
 use crate::execute::cuda::blas::{self, Algorithm, Blas, BlasError, Plan, Shape};
 use crate::execute::cuda::call::Value;
-use crate::execute::cuda::device::{Buffer, Module};
+use crate::execute::cuda::memory::Buffer;
+use crate::execute::cuda::module::Module;
 use crate::execute::cuda::run::Outcome;
 use crate::execute::{ExecuteError, Produced, Region};
 use bytes::Bytes;
@@ -61,7 +62,7 @@ impl Sides {
 pub(super) struct Algorithms(Mutex<HashMap<Shape, Algorithm>>);
 
 impl Algorithms {
-    fn plan(&self, blas: &Blas<'_>, shape: Shape) -> Result<Plan, BlasError> {
+    fn plan(&self, blas: &Blas, shape: Shape) -> Result<Plan, BlasError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = blas.plan(shape, GEMM_WORKSPACE, known.get(&shape).copied())?;
         if known.len() >= MAX_ALGORITHMS {
@@ -79,19 +80,19 @@ pub(super) fn warm_up(cuda: &CudaExecutor) -> Result<String, String> {
         "gemm needs cuBLASLt (libcublasLt.so.13 or .12): install it, for instance by pip from nvidia-cublas, and name its \
          folder in cuda.libraries",
     )?;
-    let tried = cuda.on_device(|context| {
-        let multiply = || -> Result<(), Stopped> {
+    let tried = cuda.on_device(|device| {
+        let mut multiply = || -> Result<(), Stopped> {
             const SIDE: u32 = 256;
             let side = u64::from(SIDE);
-            let zeroed = |length: u64| Buffer::zeroed(context, length as usize);
+            let zeroed = |length: u64| Buffer::zeroed(&device.stream, length as usize);
             let (a, b, c) = (zeroed(2 * side * side)?, zeroed(2 * side * side)?, zeroed(4 * side * side)?);
             let workspace = zeroed(GEMM_WORKSPACE)?;
-            let blas = Blas::open(context)?;
+            let blas = Blas::open(&device.stream)?;
             let shape = Shape { element: Element::Bf16, rows: SIDE, k: SIDE, n: SIDE };
             let plan = blas.plan(shape, GEMM_WORKSPACE, None)?;
             blas.multiply(&plan, (&a, 0), &b, (&c, 0), &workspace)?;
             // Reading waits for the product, and so for whatever went wrong in it.
-            Ok(c.read(&mut vec![0; c.length()])?)
+            Ok(device.copier.download(&device.stream, &c, &mut vec![0; c.length()])?)
         };
         match multiply() {
             Ok(()) => Outcome::Ended(Ok(Produced { usage: Usage::default(), lengths: Vec::new() })),
@@ -113,7 +114,7 @@ pub(super) fn run(
     inputs: &[Bytes],
     output: &mut Region,
 ) -> Result<(), Stopped> {
-    let blas = Blas::open(session.context)?;
+    let blas = Blas::open(&session.stream)?;
     let workspace = session.zeroed(GEMM_WORKSPACE)?;
     let (a, mut b) = (session.input(inputs, 0)?, session.input(inputs, 1)?);
     let c = session.zeroed(output.len() as u64)?;
@@ -137,17 +138,17 @@ pub(super) fn run(
         })?;
         done += count;
     }
-    Ok(c.read(output)?)
+    session.read(&c, output)
 }
 
 /// B with its columns contiguous.
-fn transposed<'c>(session: &mut Session<'c>, code: &Code, sides: Sides, b: &Buffer<'_>) -> Result<Buffer<'c>, Stopped> {
-    let module = Module::load(session.context, &code.machine)?;
+fn transposed(session: &mut Session<'_>, code: &Code, sides: Sides, b: &Buffer) -> Result<Buffer, Stopped> {
+    let (module, stream) = (Module::load(&session.context, &code.machine)?, session.stream.clone());
     let transpose = module.kernel("gemm_transpose")?;
     let turned = session.zeroed(b.length() as u64)?;
     let grid = [sides.n.div_ceil(TILE), sides.k.div_ceil(TILE), 1];
     let values = [Value::Buffer(b), Value::Buffer(&turned), Value::U32(sides.k), Value::U32(sides.n)];
-    session.group(0, || transpose.call(grid, [TILE, TILE, 1], &values))?;
+    session.group(0, || transpose.call(&stream, grid, [TILE, TILE, 1], &values))?;
     Ok(turned)
 }
 

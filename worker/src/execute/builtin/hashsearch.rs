@@ -4,7 +4,7 @@ use super::pinned::Code;
 use super::session::{Session, Stopped, THREADS, blocks};
 use crate::execute::Region;
 use crate::execute::cuda::call::Value;
-use crate::execute::cuda::device::Module;
+use crate::execute::cuda::module::Module;
 use bytes::Bytes;
 use protocol::amount::Quantity;
 
@@ -27,7 +27,7 @@ pub(super) fn run(
     inputs: &[Bytes],
     output: &mut Region,
 ) -> Result<(), Stopped> {
-    let module = Module::load(session.context, &code.machine)?;
+    let (module, stream) = (Module::load(&session.context, &code.machine)?, session.stream.clone());
     let (scan, fold) = (module.kernel("hashsearch_scan")?, module.kernel("hashsearch_fold")?);
     let prefix = inputs.first().map(Bytes::as_ref).unwrap_or_default();
     session.read_input(prefix);
@@ -43,15 +43,15 @@ pub(super) fn run(
             Value::U64(count),
             Value::Buffer(&best),
         ];
-        scan.call(blocks(count, BLOCKS), THREADS, &values)
+        scan.call(&stream, blocks(count, BLOCKS), THREADS, &values)
     })?;
     session.group(0, || {
         let values = |count: u32, width: u32| [Value::Buffer(&best), Value::U32(count), Value::U32(width)];
-        fold.call([1, 1, 1], THREADS, &values(THREADS_ALL, FOLDED))?;
-        fold.call([1, 1, 1], THREADS, &values(FOLDED, 1))
+        fold.call(&stream, [1, 1, 1], THREADS, &values(THREADS_ALL, FOLDED))?;
+        fold.call(&stream, [1, 1, 1], THREADS, &values(FOLDED, 1))
     })?;
     let mut found = [0u8; CANDIDATE_BYTES];
-    best.read_start(&mut found)?;
+    session.read(&best, &mut found)?;
     // The kernel's numbers are little-endian in memory; hash and counter are written as they were hashed.
     for (number, written) in found.chunks_exact(8).zip(output.chunks_exact_mut(8)) {
         written.iter_mut().zip(number.iter().rev()).for_each(|(to, from)| *to = *from);

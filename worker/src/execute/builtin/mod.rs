@@ -119,8 +119,8 @@ impl Executor for BuiltinExecutor {
         let [output] = outputs else {
             return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
         };
-        self.cuda.on_device(|context| {
-            let mut session = match Session::new(context, &job, memory, progress, cancel) {
+        self.cuda.on_device(|device| {
+            let mut session = match Session::new(device, &job, memory, progress, cancel) {
                 Ok(session) => session,
                 Err(stopped) => return stopped.outcome(),
             };

@@ -5,7 +5,7 @@ use super::session::{Session, Stopped, THREADS, blocks};
 use super::walk::{self, Walk};
 use crate::execute::Region;
 use crate::execute::cuda::call::Value;
-use crate::execute::cuda::device::Module;
+use crate::execute::cuda::module::Module;
 use protocol::job::{Exercise, OptionPricing};
 
 /// Most blocks of a launch: enough for every device, and few enough that adding up their sums costs nothing.
@@ -19,7 +19,7 @@ pub(super) fn run(
     pricing: &OptionPricing,
     output: &mut Region,
 ) -> Result<(), Stopped> {
-    let module = Module::load(session.context, &code.machine)?;
+    let (module, stream) = (Module::load(&session.context, &code.machine)?, session.stream.clone());
     let kernel = module.kernel(match pricing.exercise {
         Exercise::European => "montecarlo_european",
         Exercise::Asian => "montecarlo_asian",
@@ -29,10 +29,10 @@ pub(super) fn run(
     let first = pricing.first.get();
     session.groups(pricing.paths.get(), u64::from(pricing.steps), |from, count| {
         let values = [Value::Buffer(&walk), Value::U64(first + from), Value::U64(count), Value::Buffer(&sums)];
-        kernel.call(blocks(count, BLOCKS), THREADS, &values)
+        kernel.call(&stream, blocks(count, BLOCKS), THREADS, &values)
     })?;
     let mut bytes = [0u8; 8 * SUMS];
-    sums.read(&mut bytes)?;
+    session.read(&sums, &mut bytes)?;
     let half =
         |index: usize| bytes[8 * index..8 * index + 8].iter().rev().fold(0u128, |n, byte| n << 8 | u128::from(*byte));
     let result = walk::result(pricing, half(0) + (half(1) << 32), half(2) + (half(3) << 32));

@@ -4,7 +4,7 @@ use super::pinned::Code;
 use super::session::{Session, Stopped, THREADS, blocks};
 use crate::execute::Region;
 use crate::execute::cuda::call::Value;
-use crate::execute::cuda::device::Module;
+use crate::execute::cuda::module::Module;
 use bytes::Bytes;
 use protocol::job::{Fold, Key};
 
@@ -19,7 +19,7 @@ pub(super) fn run(
     inputs: &[Bytes],
     output: &mut Region,
 ) -> Result<(), Stopped> {
-    let module = Module::load(session.context, &code.machine)?;
+    let (module, stream) = (Module::load(&session.context, &code.machine)?, session.stream.clone());
     let kernel = module.kernel(match key {
         Key::U32 => "reduce_u32",
         Key::U64 => "reduce_u64",
@@ -35,7 +35,7 @@ pub(super) fn run(
     session.groups(keys.length() as u64 / key.size(), 1, |from, count| {
         let values =
             [Value::U32(how), Value::Buffer(&keys), Value::U64(from), Value::U64(count), Value::Buffer(&result)];
-        kernel.call(blocks(count, BLOCKS), THREADS, &values)
+        kernel.call(&stream, blocks(count, BLOCKS), THREADS, &values)
     })?;
-    Ok(result.read(output)?)
+    session.read(&result, output)
 }

@@ -2,8 +2,11 @@
 
 use crate::execute::cuda::blas::BlasError;
 use crate::execute::cuda::call::Size;
-use crate::execute::cuda::device::{Buffer, Context, Event};
-use crate::execute::cuda::run::Outcome;
+use crate::execute::cuda::context::Context;
+use crate::execute::cuda::copy::Copier;
+use crate::execute::cuda::memory::Buffer;
+use crate::execute::cuda::run::{self, Outcome};
+use crate::execute::cuda::stream::{Event, Stream};
 use crate::execute::{ExecuteError, JobInput, Produced};
 use cudarc::driver::result::DriverError;
 use protocol::amount::Quantity;
@@ -18,8 +21,6 @@ const GROUP_MS: f32 = 20.0;
 const FIRST_GROUP: u64 = 1 << 16;
 /// Threads of a block.
 const BLOCK: u32 = 256;
-/// At first a wait does not sleep: most groups are short.
-const SPIN: Duration = Duration::from_micros(200);
 
 /// Why a builtin did not end.
 pub(super) enum Stopped {
@@ -50,10 +51,12 @@ impl From<BlasError> for Stopped {
     }
 }
 
-pub(super) struct Session<'c> {
-    pub(super) context: &'c Context,
-    begin: Event<'c>,
-    end: Event<'c>,
+pub(super) struct Session<'d> {
+    pub(super) context: Context,
+    pub(super) stream: Stream,
+    copier: &'d mut Copier,
+    begin: Event,
+    end: Event,
     deadline: Instant,
     cancel: CancellationToken,
     progress: watch::Sender<Usage>,
@@ -65,18 +68,20 @@ pub(super) struct Session<'c> {
     microseconds: u64,
 }
 
-impl<'c> Session<'c> {
+impl<'d> Session<'d> {
     pub(super) fn new(
-        context: &'c Context,
+        device: &'d mut run::Session,
         job: &JobInput,
         memory: u64,
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Self, Stopped> {
         Ok(Self {
-            context,
-            begin: Event::new(context)?,
-            end: Event::new(context)?,
+            context: device.context.clone(),
+            stream: device.stream.clone(),
+            copier: &mut device.copier,
+            begin: Event::new()?,
+            end: Event::new()?,
             deadline: Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get()),
             cancel,
             progress,
@@ -89,20 +94,25 @@ impl<'c> Session<'c> {
     }
 
     /// Memory of zeros.
-    pub(super) fn zeroed(&mut self, length: u64) -> Result<Buffer<'c>, Stopped> {
+    pub(super) fn zeroed(&mut self, length: u64) -> Result<Buffer, Stopped> {
         self.reserve(length)?;
         // What was reserved is within the device's memory.
-        Ok(Buffer::zeroed(self.context, length as usize)?)
+        Ok(Buffer::zeroed(&self.stream, length as usize)?)
     }
 
     /// Memory with these bytes.
-    pub(super) fn holding(&mut self, bytes: &[u8]) -> Result<Buffer<'c>, Stopped> {
+    pub(super) fn holding(&mut self, bytes: &[u8]) -> Result<Buffer, Stopped> {
         self.reserve(bytes.len() as u64)?;
-        Ok(Buffer::holding(self.context, bytes)?)
+        Ok(self.copier.upload(&self.stream, bytes)?)
+    }
+
+    /// Copies as many bytes from the start of a buffer as fit into `to`.
+    pub(super) fn read(&mut self, from: &Buffer, to: &mut [u8]) -> Result<(), Stopped> {
+        Ok(self.copier.download(&self.stream, from, to)?)
     }
 
     /// Memory with an input of the job.
-    pub(super) fn input(&mut self, inputs: &[bytes::Bytes], index: usize) -> Result<Buffer<'c>, Stopped> {
+    pub(super) fn input(&mut self, inputs: &[bytes::Bytes], index: usize) -> Result<Buffer, Stopped> {
         let bytes = inputs.get(index).ok_or_else(|| Stopped::Failed("an input of the job is missing".into()))?;
         self.read_input(bytes);
         self.holding(bytes)
@@ -128,13 +138,11 @@ impl<'c> Session<'c> {
         Stopped: From<E>,
     {
         self.check()?;
-        self.begin.record()?;
+        self.begin.record(&self.stream)?;
         launch()?;
-        self.end.record()?;
-        let waiting = Instant::now();
-        while !self.end.reached()? {
-            if waiting.elapsed() < SPIN { std::hint::spin_loop() } else { std::thread::sleep(SPIN) }
-        }
+        self.end.record(&self.stream)?;
+        // A kernel of ours returns; if the device does not, this process is killed from outside.
+        self.end.wait(|| false)?;
         let milliseconds = self.begin.until(&self.end)?;
         // Rounded up; the driver's clock has a resolution of about half a microsecond.
         let microseconds = (f64::from(milliseconds.max(0.0)) * 1000.0).ceil() as u64;

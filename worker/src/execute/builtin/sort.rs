@@ -4,7 +4,9 @@ use super::pinned::Code;
 use super::session::{Session, Stopped, THREADS};
 use crate::execute::Region;
 use crate::execute::cuda::call::{Size, Value};
-use crate::execute::cuda::device::{Buffer, Kernel, Module};
+use crate::execute::cuda::memory::Buffer;
+use crate::execute::cuda::module::{Kernel, Module};
+use crate::execute::cuda::stream::Stream;
 use bytes::Bytes;
 use cudarc::driver::result::DriverError;
 use protocol::job::Key;
@@ -22,7 +24,7 @@ pub(super) fn run(
     inputs: &[Bytes],
     output: &mut Region,
 ) -> Result<(), Stopped> {
-    let module = Module::load(session.context, &code.machine)?;
+    let (module, stream) = (Module::load(&session.context, &code.machine)?, session.stream.clone());
     let keys = session.input(inputs, 0)?;
     let sort = Sort::new(session, &module, key, keys.length() as u64 / key.size())?;
     let (sorted, other) = (session.zeroed(keys.length() as u64)?, session.zeroed(keys.length() as u64)?);
@@ -36,13 +38,13 @@ pub(super) fn run(
         };
         // The keys count as sorted by the passes that are over.
         let work = sort.count * (pass + 1) / passes - sort.count * pass / passes;
-        session.group(work, || sort.pass(from, to, (pass * DIGIT_BITS) as u32))?;
+        session.group(work, || sort.pass(&stream, from, to, (pass * DIGIT_BITS) as u32))?;
     }
-    Ok(sorted.read(output)?)
+    session.read(&sorted, output)
 }
 
 /// What all passes use.
-struct Sort<'m, 'c> {
+struct Sort<'m> {
     count: u64,
     count_digits: Kernel<'m>,
     scan_sums: Kernel<'m>,
@@ -50,13 +52,13 @@ struct Sort<'m, 'c> {
     scan_tiles: Kernel<'m>,
     scatter: Kernel<'m>,
     /// How many keys of each digit every tile has, and later where those go.
-    counts: Buffer<'c>,
+    counts: Buffer,
     /// The sum of each tile of `counts`.
-    sums: Buffer<'c>,
+    sums: Buffer,
 }
 
-impl<'m, 'c> Sort<'m, 'c> {
-    fn new(session: &mut Session<'c>, module: &'m Module<'m>, key: Key, count: u64) -> Result<Self, Stopped> {
+impl<'m> Sort<'m> {
+    fn new(session: &mut Session<'_>, module: &'m Module, key: Key, count: u64) -> Result<Self, Stopped> {
         let width = match key {
             Key::U32 => "u32",
             Key::U64 => "u64",
@@ -75,7 +77,7 @@ impl<'m, 'c> Sort<'m, 'c> {
     }
 
     /// Sorts by four bits.
-    fn pass(&self, from: &Buffer<'_>, to: &Buffer<'_>, shift: u32) -> Result<(), DriverError> {
+    fn pass(&self, stream: &Stream, from: &Buffer, to: &Buffer, shift: u32) -> Result<(), DriverError> {
         let tiles = self.count.div_ceil(TILE);
         let numbers = tiles * DIGITS;
         // The number of keys is bounded so that all of these fit into 32 bits.
@@ -83,11 +85,11 @@ impl<'m, 'c> Sort<'m, 'c> {
         let (counts, sums) = (Value::Buffer(&self.counts), Value::Buffer(&self.sums));
         let (keys, shift, numbers_32) = (Value::U64(self.count), Value::U32(shift), Value::U32(numbers as u32));
         let tops = numbers.div_ceil(TILE);
-        self.count_digits.call(grid(tiles), THREADS, &[Value::Buffer(from), keys, shift, counts])?;
-        self.scan_sums.call(grid(tops), THREADS, &[counts, numbers_32, sums])?;
-        self.scan_tops.call(grid(1), THREADS, &[sums, Value::U32(tops as u32)])?;
-        self.scan_tiles.call(grid(tops), THREADS, &[counts, numbers_32, sums])?;
+        self.count_digits.call(stream, grid(tiles), THREADS, &[Value::Buffer(from), keys, shift, counts])?;
+        self.scan_sums.call(stream, grid(tops), THREADS, &[counts, numbers_32, sums])?;
+        self.scan_tops.call(stream, grid(1), THREADS, &[sums, Value::U32(tops as u32)])?;
+        self.scan_tiles.call(stream, grid(tops), THREADS, &[counts, numbers_32, sums])?;
         let values = [Value::Buffer(from), Value::Buffer(to), keys, shift, counts];
-        self.scatter.call(grid(tiles), THREADS, &values)
+        self.scatter.call(stream, grid(tiles), THREADS, &values)
     }
 }

@@ -1,14 +1,14 @@
-//! A thin owner of cuBLASLt: plans matrix products and puts them into the queue of the device.
+//! A thin owner of cuBLASLt: plans matrix products and puts them into the queue.
 //!
 //! The library's matrices have contiguous columns, ours contiguous rows, which is the same as transposing all three; so
 //! C = A B is asked for as C' = B' A'. One algorithm is asked for per shape, with a workspace of fixed size and no
 //! reduction in place: the same library on the same architecture then gives the same bits.
 
 use super::super::ExecuteError;
-use super::device::{Buffer, Context};
+use super::memory::Buffer;
+use super::stream::Stream;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
-use cudarc::driver::result::stream;
 use protocol::job::Element;
 use std::ffi::c_void;
 use std::ptr::from_ref;
@@ -55,16 +55,16 @@ pub(in crate::execute) struct Shape {
 /// How the library computes a shape.
 pub(in crate::execute) type Algorithm = sys::cublasLtMatmulAlgo_t;
 
-/// The library, in a context.
-pub(in crate::execute) struct Blas<'c> {
-    _context: &'c Context,
+/// The library, for a queue.
+pub(in crate::execute) struct Blas {
+    stream: Stream,
     raw: sys::cublasLtHandle_t,
 }
 
-impl<'c> Blas<'c> {
-    /// Opens the library, which [`toolchain`] found, for the context that is current on this thread.
-    pub(in crate::execute) fn open(context: &'c Context) -> Result<Self, BlasError> {
-        Ok(Self { _context: context, raw: result::create_handle()? })
+impl Blas {
+    /// Opens the library, which [`toolchain`] found, for a queue of the context that is current on this thread.
+    pub(in crate::execute) fn open(stream: &Stream) -> Result<Self, BlasError> {
+        Ok(Self { stream: stream.clone(), raw: result::create_handle()? })
     }
 
     /// Prepares a product, by the algorithm given, or by the one that the library thinks fastest.
@@ -107,20 +107,19 @@ impl<'c> Blas<'c> {
         Ok(found.algo)
     }
 
-    /// Puts a product into the queue of the device. `a` and `c` are a buffer and where in it the rows start, in bytes;
+    /// Puts a product into the queue. `a` and `c` are a buffer and where in it the rows start, in bytes;
     /// the columns of `b` are contiguous for signed bytes, its rows otherwise.
     pub(in crate::execute) fn multiply(
         &self,
         plan: &Plan,
-        a: (&Buffer<'_>, u64),
-        b: &Buffer<'_>,
-        c: (&Buffer<'_>, u64),
-        workspace: &Buffer<'_>,
+        a: (&Buffer, u64),
+        b: &Buffer,
+        c: (&Buffer, u64),
+        workspace: &Buffer,
     ) -> Result<(), BlasError> {
         let Shape { element, rows, k, n } = plan.shape;
         let bytes = |rows: u32, columns: u32, size: u64| u128::from(rows) * u128::from(columns) * u128::from(size);
-        let fits =
-            |buffer: &Buffer<'_>, offset: u64, bytes: u128| u128::from(offset) + bytes <= buffer.length() as u128;
+        let fits = |buffer: &Buffer, offset: u64, bytes: u128| u128::from(offset) + bytes <= buffer.length() as u128;
         let size = element.size();
         if !fits(a.0, a.1, bytes(rows, k, size)) || !fits(b, 0, bytes(k, n, size)) || !fits(c.0, c.1, bytes(rows, n, 4))
         {
@@ -147,14 +146,14 @@ impl<'c> Blas<'c> {
                 from_ref(&plan.algorithm),
                 workspace.address() as *mut c_void,
                 workspace.length(),
-                stream::null().cast(),
+                self.stream.raw().cast(),
             )
         }?;
         Ok(())
     }
 }
 
-impl Drop for Blas<'_> {
+impl Drop for Blas {
     fn drop(&mut self) {
         // SAFETY: nothing uses the handle after this. A failure would only leak it.
         let _ = unsafe { result::destroy_handle(self.raw) };

@@ -1,6 +1,8 @@
 //! Launches of the worker's own kernels, whose arguments are checked against the kernel's parameters.
 
-use super::device::{Buffer, Kernel};
+use super::memory::Buffer;
+use super::module::{Call, Kernel, Values};
+use super::stream::Stream;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
 
@@ -10,7 +12,7 @@ pub(in crate::execute) type Size = [u32; 3];
 /// An argument of a kernel.
 #[derive(Clone, Copy)]
 pub(in crate::execute) enum Value<'b> {
-    Buffer(&'b Buffer<'b>),
+    Buffer(&'b Buffer),
     U32(u32),
     U64(u64),
 }
@@ -33,14 +35,21 @@ impl Value<'_> {
 }
 
 impl Kernel<'_> {
-    /// Puts a launch into the queue of the device.
-    pub(in crate::execute) fn call(&self, grid: Size, block: Size, values: &[Value<'_>]) -> Result<(), DriverError> {
+    /// Puts a launch into a queue: that of all buffers among the values.
+    pub(in crate::execute) fn call(
+        &self,
+        stream: &Stream,
+        grid: Size,
+        block: Size,
+        values: &[Value<'_>],
+    ) -> Result<(), DriverError> {
         if !values.iter().map(Value::size).eq(self.parameters.iter().copied()) {
             return Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE));
         }
-        let cells: Vec<u64> = values.iter().map(Value::bits).collect();
+        let values = Values::new(values.iter().map(Value::bits).collect());
+        let call = Call { kernel: self, grid, block, shared_memory: 0, values };
         // SAFETY: number and sizes of the values are those of the parameters, as was just checked. The buffers live now,
-        // and giving one back is ordered behind this launch on the device.
-        unsafe { self.launch(grid, block, 0, &cells) }
+        // and giving one back is ordered behind this launch.
+        unsafe { call.launch(stream) }
     }
 }
