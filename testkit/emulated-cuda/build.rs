@@ -60,6 +60,8 @@ fn wrap(path: &Path, number: usize) -> Result<String, Box<dyn Error>> {
     let barriers = source.contains("__syncthreads");
     let mut text = format!("#include \"emulated_cuda.h\"\nnamespace job{number} {{\n#include \"{}\"\n", path.display());
     for declaration in source.split(KERNEL).skip(1) {
+        let bounds = declaration.strip_prefix("__launch_bounds__").and_then(|bounds| bounds.split_once(')'));
+        let declaration = bounds.map_or(declaration, |(_, rest)| rest.trim_start());
         let name = declaration.split('(').next().unwrap_or_default();
         writeln!(text, "static emulated::registration register_{name}(\"{name}\", {name}, {barriers});")?;
     }

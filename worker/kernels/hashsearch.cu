@@ -72,7 +72,10 @@ static __device__ __forceinline__ bool comes_before(const candidate *a, const ca
 
 /// `block`: the message with a counter of zero. `offset`: where in it the counter stands, in bytes. `best`: for each
 /// thread of the grid, its best so far.
-extern "C" __global__ void hashsearch_scan(const u64 *block, u32 offset, u64 start, u64 count, candidate *best) {
+///
+/// Two blocks of 256 threads share a multiprocessor, if a thread has at most 128 registers.
+extern "C" __global__ void __launch_bounds__(256, 2)
+hashsearch_scan(const u64 *block, u32 offset, u64 start, u64 count, candidate *best) {
     u64 thread = (u64)blockIdx.x * blockDim.x + threadIdx.x, stride = (u64)gridDim.x * blockDim.x;
     u32 lane = offset / 8, bits = offset % 8 * 8;
     candidate mine = best[thread];

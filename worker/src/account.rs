@@ -28,6 +28,8 @@ pub(crate) struct Registration {
     pub(crate) is_provider: bool,
     /// What it has at stake.
     pub(crate) staked: Amount,
+    /// Least stake of a provider that stakes at all.
+    pub(crate) minimum_stake: Amount,
     /// The worker key's address.
     pub(crate) worker: Address,
     /// Whether it is registered for the provider.
@@ -76,6 +78,7 @@ pub(crate) async fn registration(config: Config) -> Result<Registration, RunErro
         provider,
         is_provider: facts.registered_at > 0,
         staked: facts.staked,
+        minimum_stake: facts.minimum_stake,
         worker,
         is_worker: found == provider,
         worker_of: (found != provider && found != Address::ZERO).then_some(found),
@@ -120,6 +123,7 @@ mod tests {
             provider: fixture::PROVIDER,
             is_provider: true,
             staked: Amount(0),
+            minimum_stake: Amount(0),
             worker: worker.address(),
             is_worker: true,
             worker_of: None,

@@ -15,9 +15,9 @@
 pub mod command;
 pub mod config;
 mod run;
-mod admin;
 mod account;
 mod drain;
+mod admin;
 mod status;
 pub mod doctor;
 pub mod bench;

@@ -39,7 +39,8 @@ pub(super) async fn run(args: Register) -> anyhow::Result<ExitCode> {
 
 fn text(found: &Registration) -> String {
     let state = |is: bool| if is { "registered" } else { "not registered" };
-    let stake = format!("{} CAPA", found.staked.to_capa());
+    let (staked, least) = (found.staked.to_capa(), found.minimum_stake.to_capa());
+    let stake = format!("{staked} CAPA (at least {least}, or nothing)");
     let mut text = format!(
         "provider    {}  {}, stake {stake}\nworker key  {}  {}, {} wei for gas\n",
         found.provider,

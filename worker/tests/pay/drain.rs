@@ -24,7 +24,7 @@ async fn what_runs_is_finished_and_paid() {
     scene.keeper.pay(&last);
     running.ended().await;
     assert_eq!(scene.keeper.book().offers.len(), offers);
-    let status = worker::status(&scene.config()).await.unwrap();
+    let status = scene.status().await;
     assert_eq!(status["jobs"], serde_json::json!({ "closed": 1 }), "{status}");
 }
 
@@ -38,7 +38,7 @@ async fn what_does_not_end_in_time_is_stopped() {
     until("a receipt", async || (!scene.keeper.book().receipts.is_empty()).then_some(())).await;
     running.drain();
     running.ended().await;
-    let status = worker::status(&scene.config()).await.unwrap();
+    let status = scene.status().await;
     assert_eq!(status["jobs"], serde_json::json!({ "failed": 1 }), "{status}");
 }
 

@@ -1,6 +1,6 @@
 use crate::chain::{BOND, CHALLENGE, HEARTBEAT};
 use crate::job;
-use crate::scene::{LONG, SHORT, Scene};
+use crate::scene::{LONG, SHORT, Scene, owed};
 use crate::setup::{PAYER, PROVIDER, keeper_key, session_key, until};
 use alloy::primitives::{B256, keccak256};
 use protocol::job::result_hash;
@@ -39,11 +39,11 @@ async fn a_job_is_run_paid_settled_and_claimed() {
     scene.world.pass(CHALLENGE + 1).await;
     until("the claim", async || (scene.world.balance(PROVIDER).await == earned.get()).then_some(())).await;
     let status = until("the ledger knows of it", async || {
-        let status = worker::status(&scene.config()).await.unwrap();
-        (status["owedByKeepers"] == "0").then_some(status)
+        let status = scene.status().await;
+        (owed(&status) == 0).then_some(status)
     })
     .await;
-    assert_eq!(status["claimed"], earned.to_string());
+    assert_eq!(status["money"]["keepers"][0]["claimed"], earned.to_string());
     assert_eq!(status["jobs"], serde_json::json!({ "closed": 1 }), "{status}");
     running.stop().await;
 }
@@ -193,8 +193,8 @@ async fn an_acceptance_that_comes_after_the_commit_counts_by_its_proof() {
     })
     .await;
     scene.keeper.settle(&scene.world, true).await;
-    let status = worker::status(&scene.config()).await.unwrap();
-    assert_eq!(status["owedByKeepers"], "0", "nothing was accepted so far");
+    let status = scene.status().await;
+    assert_eq!(owed(&status), 0, "nothing was accepted so far");
     let accepted = scene.keeper.book().newest.unwrap();
     scene.keeper.send(ToWorker::Accepted { job: last.statement.job, accepted });
     scene.paid().await;

@@ -85,10 +85,15 @@ impl Scene {
         .await
     }
 
+    /// The worker's own view and the market's, as `capa-worker status --json` prints them.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        worker::status(&self.config()).await.unwrap().document()
+    }
+
     /// The ledger's figures, once the job is paid to its end.
     pub(crate) async fn paid(&self) -> serde_json::Value {
         until("the job is paid", async || {
-            let status = worker::status(&self.config()).await.unwrap();
+            let status = self.status().await;
             (status["jobs"]["closed"] == 1).then_some(status)
         })
         .await
@@ -97,4 +102,11 @@ impl Scene {
     pub(crate) async fn failure(&self) -> Refusal {
         until("the job fails", async || self.keeper.book().failed.first().map(|(_, refusal)| refusal.clone())).await
     }
+}
+
+/// What keepers owe by acceptances, claimed or not final yet: in nano, from a status document.
+pub(crate) fn owed(status: &serde_json::Value) -> u64 {
+    let keepers = status["money"]["keepers"].as_array().unwrap();
+    let parts = keepers.iter().flat_map(|keeper| [&keeper["accepted"], &keeper["unclaimed"]]);
+    parts.map(|amount| amount.as_str().unwrap().parse::<u64>().unwrap()).sum()
 }

@@ -1,6 +1,6 @@
 //! Builtin jobs: kernels that ship with the worker, run on its GPU and billed by their work.
 //!
-//! The kernels' sources are part of this program. They are compiled by NVRTC for the device when the executor is made,
+//! The kernels' sources are part of this program. They are compiled by NVRTC for the device when they are first asked for,
 //! and [`pinned`] compares the machine code with what this release was tested with. Matrix products are cuBLASLt's.
 //!
 //! Work is known before a kernel starts, so a job beyond its order never starts. It is done in groups of some
@@ -22,7 +22,6 @@ pub mod reference;
 use super::cuda::CudaExecutor;
 use super::cuda::run::Outcome;
 use super::{ExecuteError, Executor, JobInput, Produced, Region};
-use alloy::primitives::B256;
 use gemm::Algorithms;
 use pinned::{Code, Shipped};
 use protocol::job::{Builtin, Kind, Program};
@@ -42,21 +41,21 @@ pub struct BuiltinExecutor {
 }
 
 impl BuiltinExecutor {
-    /// Compiles the kernels and tries cuBLASLt. A kernel that cannot be had is refused when a job asks for it.
+    /// Loads cuBLASLt and tries it, as a process that is locked later can load nothing then. The other kernels are
+    /// compiled when they are first asked for. One that cannot be had is refused then, with the reason.
     pub fn new(cuda: Arc<CudaExecutor>) -> Self {
-        let shipped = Shipped::compile(&cuda);
-        for (kernel, reason) in shipped.refused() {
-            tracing::warn!(kernel, reason, "a builtin kernel is not accepted");
-        }
         let blas = gemm::warm_up(&cuda);
         if let Err(reason) = &blas {
             tracing::warn!(reason, "matrix products are not accepted");
         }
-        Self { cuda, shipped, blas, algorithms: Algorithms::default() }
+        Self { cuda, shipped: Shipped::default(), blas, algorithms: Algorithms::default() }
     }
 
-    /// Whatever can be said against a job before it has the device.
-    fn admit(&self, job: &JobInput, call: &Builtin, cubin: Option<B256>) -> Result<&Code, ExecuteError> {
+    /// What a job calls and the code of that, unless something can be said against it before it has the device.
+    fn admit<'j>(&self, job: &'j JobInput) -> Result<(&'j Builtin, &Code), ExecuteError> {
+        let Program::Builtin { call, cubin } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a builtin job".into()));
+        };
         if job.unit != call.unit() {
             let detail = format!("this builtin is billed in {}, not in {}", call.unit(), job.unit);
             return Err(ExecuteError::Unsupported(detail));
@@ -66,17 +65,18 @@ impl BuiltinExecutor {
             let detail = format!("it is {work} {unit} of work, maxUnits of the order allows {most}");
             return Err(ExecuteError::Limit { detail, usage: Usage::default() });
         }
+        job.require_memory(self.memory())?;
         let unsupported = |reason: &String| ExecuteError::Unsupported(reason.clone());
-        let code = self.shipped.code(call).map_err(unsupported)?;
+        let code = self.shipped.code(&self.cuda, call).map_err(unsupported)?;
         if let Builtin::Gemm { toolchain, .. } = call {
             job.require_toolchain(toolchain, self.blas.as_ref().map_err(unsupported)?)?;
         }
         match (cubin, call) {
-            (None, _) => Ok(code),
+            (None, _) => Ok((call, code)),
             (Some(_), Builtin::Gemm { .. }) => Err(ExecuteError::Unsupported(
                 "gemm runs cuBLASLt, which has no cubin to ask for: name its version in `toolchain` instead".into(),
             )),
-            (Some(wanted), _) if wanted == code.hash => Ok(code),
+            (Some(wanted), _) if *wanted == code.hash => Ok((call, code)),
             (Some(wanted), _) => Err(ExecuteError::Unsupported(format!(
                 "it asks for the machine code {wanted}, this worker has {} for {}",
                 code.hash, code.target
@@ -95,12 +95,20 @@ impl Executor for BuiltinExecutor {
         self.blas.clone().unwrap_or_else(|_| self.cuda.toolchain())
     }
 
+    fn toolchains(&self) -> Vec<String> {
+        self.blas.iter().cloned().collect()
+    }
+
     fn device(&self) -> Option<String> {
         self.cuda.device()
     }
 
     fn memory(&self) -> u64 {
         self.cuda.memory()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        self.admit(job).map(|_| ())
     }
 
     fn execute(
@@ -110,17 +118,14 @@ impl Executor for BuiltinExecutor {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Produced, ExecuteError> {
-        let Program::Builtin { call, cubin } = &job.envelope.program else {
-            return Err(ExecuteError::Unsupported("it is not a builtin job".into()));
-        };
-        let memory = job.require_memory(self.memory())?;
-        let code = self.admit(&job, call, *cubin)?;
+        let (call, code) = self.admit(&job)?;
+        job.check_blobs()?;
         let inputs = job.inputs();
         let [output] = outputs else {
             return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
         };
         self.cuda.on_device(|device| {
-            let mut session = match Session::new(device, &job, memory, progress, cancel) {
+            let mut session = match Session::new(device, &job, progress, cancel) {
                 Ok(session) => session,
                 Err(stopped) => return stopped.outcome(),
             };

@@ -14,8 +14,9 @@ use alloy::primitives::{B256, keccak256};
 use protocol::job::Builtin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-/// Names and sources of the kernels.
+/// Names and sources of the kernels, in the order of [`index`].
 const SOURCES: [(&str, &str); 5] = [
     ("gemm", include_str!("../../../kernels/gemm.cu")),
     ("hashsearch", include_str!("../../../kernels/hashsearch.cu")),
@@ -48,44 +49,39 @@ pub(super) struct Code {
     pub(super) target: String,
 }
 
-/// All kernels, each compiled or refused with a sentence.
-pub(super) struct Shipped(BTreeMap<&'static str, Result<Code, String>>);
+/// All kernels, each compiled or refused with a sentence when it is first asked for: a process that serves a tenant who
+/// never asks is ready the sooner.
+#[derive(Default)]
+pub(super) struct Shipped([OnceLock<Result<Code, String>>; SOURCES.len()]);
 
 impl Shipped {
-    pub(super) fn compile(cuda: &CudaExecutor) -> Self {
-        let pins: Result<Pins, _> = serde_json::from_str(PINS);
-        let pins = pins.map_err(|error| format!("this release's cubins.json cannot be read: {error}"));
-        let (compiler, architecture) = (cuda.toolchain(), architecture(cuda.capability()));
-        let code = |name: &str, source: &str| {
-            let machine = cuda.machine_code(source.as_bytes())?;
-            let hash = keccak256(&machine);
-            let pin = pins.as_ref().map_err(String::clone)?.get(&format!("{FOLDER}/{name}.cu"));
-            check(pin, &compiler, &architecture, hash)?;
-            Ok(Code { machine, hash, target: format!("{architecture} by {compiler}") })
-        };
-        let refused = |name: &str, reason: String| format!("the builtin {name} is refused: {reason}");
-        let all = SOURCES.map(|(name, source)| (name, code(name, source).map_err(|reason| refused(name, reason))));
-        Self(all.into())
-    }
-
-    /// The kernels that cannot be run, and why.
-    pub(super) fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().filter_map(|(name, code)| Some((*name, code.as_ref().err()?.as_str())))
-    }
-
     /// The code that a call runs.
-    pub(super) fn code(&self, call: &Builtin) -> Result<&Code, &String> {
-        self.0[name(call)].as_ref()
+    pub(super) fn code(&self, cuda: &CudaExecutor, call: &Builtin) -> Result<&Code, &String> {
+        let index = index(call);
+        let (name, source) = SOURCES[index];
+        let refused = |reason: String| format!("the builtin {name} is refused: {reason}");
+        self.0[index].get_or_init(|| compile(cuda, name, source).map_err(refused)).as_ref()
     }
 }
 
-const fn name(call: &Builtin) -> &'static str {
+fn compile(cuda: &CudaExecutor, name: &str, source: &str) -> Result<Code, String> {
+    let (compiler, architecture) = (cuda.toolchain(), architecture(cuda.capability()));
+    let machine = cuda.machine_code(source.as_bytes())?;
+    let hash = keccak256(&machine);
+    let pins: Pins =
+        serde_json::from_str(PINS).map_err(|error| format!("this release's cubins.json cannot be read: {error}"))?;
+    check(pins.get(&format!("{FOLDER}/{name}.cu")), &compiler, &architecture, hash)?;
+    Ok(Code { machine, hash, target: format!("{architecture} by {compiler}") })
+}
+
+/// Where in [`SOURCES`] the kernel of a call stands.
+const fn index(call: &Builtin) -> usize {
     match call {
-        Builtin::Gemm { .. } => "gemm",
-        Builtin::Hashsearch { .. } => "hashsearch",
-        Builtin::Montecarlo(_) => "montecarlo",
-        Builtin::Reduce { .. } => "reduce",
-        Builtin::Sort { .. } => "sort",
+        Builtin::Gemm { .. } => 0,
+        Builtin::Hashsearch { .. } => 1,
+        Builtin::Montecarlo(_) => 2,
+        Builtin::Reduce { .. } => 3,
+        Builtin::Sort { .. } => 4,
     }
 }
 

@@ -72,10 +72,10 @@ impl<'d> Session<'d> {
     pub(super) fn new(
         device: &'d mut run::Session,
         job: &JobInput,
-        memory: u64,
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Self, Stopped> {
+        let memory = job.envelope.limits.memory.get();
         Ok(Self {
             context: device.context.clone(),
             stream: device.stream.clone(),

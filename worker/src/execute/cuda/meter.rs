@@ -62,8 +62,8 @@ pub(in crate::execute) struct Meter {
 }
 
 impl Meter {
-    pub(in crate::execute) fn new(job: &JobInput, memory: u64, progress: watch::Sender<Usage>) -> Self {
-        let memory_mib = memory.div_ceil(1 << 20).max(1);
+    pub(in crate::execute) fn new(job: &JobInput, progress: watch::Sender<Usage>) -> Self {
+        let memory_mib = job.envelope.limits.memory.get().div_ceil(1 << 20).max(1);
         let max_units = job.max_units.get();
         Self { max_units, memory_mib, microseconds: 0, clamped: false, begin: None, bytes_in: 0, progress }
     }

@@ -187,13 +187,7 @@ impl Executor for CudaExecutor {
         !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Open(_))
     }
 
-    fn execute(
-        &self,
-        job: JobInput,
-        outputs: &mut [Region],
-        progress: watch::Sender<Usage>,
-        cancel: CancellationToken,
-    ) -> Result<Produced, ExecuteError> {
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
         let Program::Cuda { toolchain, language, .. } = &job.envelope.program else {
             return Err(ExecuteError::Unsupported("it is not a cuda job".into()));
         };
@@ -202,9 +196,23 @@ impl Executor for CudaExecutor {
         }
         let have = self.compiler.toolchain(*language).map_err(ExecuteError::Unsupported)?;
         job.require_toolchain(toolchain, &have)?;
-        let memory = job.require_memory(self.memory())?;
+        job.require_memory(self.memory())?;
+        prepare::check_memory(job)
+    }
+
+    fn execute(
+        &self,
+        job: JobInput,
+        outputs: &mut [Region],
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Produced, ExecuteError> {
+        self.check(&job)?;
+        let Program::Cuda { language, .. } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a cuda job".into()));
+        };
         let mut stop = Stop::new(&job, cancel);
-        let mut meter = Meter::new(&job, memory, progress);
+        let mut meter = Meter::new(&job, progress);
         self.on_device(|session| self.run(session, &job, *language, outputs, &mut stop, &mut meter))
     }
 }

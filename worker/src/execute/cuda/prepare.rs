@@ -1,6 +1,6 @@
 //! From an envelope's launches to launches that are safe to make: every kernel exists, every argument fits.
 
-use super::super::JobInput;
+use super::super::{ExecuteError, JobInput};
 use super::cache::Code;
 use super::context::Facts;
 use super::copy::Copier;
@@ -11,6 +11,7 @@ use cudarc::driver::result::DriverError;
 use cudarc::driver::sys;
 use protocol::amount::Quantity;
 use protocol::job::{Argument, Launch, Program};
+use protocol::resource::Usage;
 use std::collections::BTreeMap;
 
 /// Dynamic shared memory that needs no asking.
@@ -41,24 +42,15 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Fills the inputs, clears the rest. All together, and the code's variables, must fit into `limits.memory`.
     pub(super) fn new(stream: &Stream, copier: &mut Copier, job: &JobInput, code: &Code) -> Result<Self, Refusal> {
-        let scratch: &[Quantity] = match &job.envelope.program {
-            Program::Cuda { scratch, .. } => scratch,
-            Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => &[],
-        };
+        let needed = needed(job).saturating_add(u128::from(code.image.variables));
+        within(job, needed).map_err(Refusal::Program)?;
         let outputs: Vec<Quantity> = job.output_lengths().map(|length| Quantity(length as u64)).collect();
-        let lengths = job.envelope.inputs.iter().map(|input| input.length);
-        let sum = lengths.chain(outputs.iter().copied()).chain(scratch.iter().copied());
-        let sum = sum.fold(u128::from(code.image.variables), |sum, length| sum + u128::from(length.get()));
-        let limit = job.envelope.limits.memory.get();
-        if sum > u128::from(limit) {
-            return Err(Refusal::Program(format!("its buffers need {sum} bytes, limits.memory is {limit}")));
-        }
         // No length is above the limit, which is not above the device's memory.
         let zeroed = |length: &Quantity| Buffer::zeroed(stream, length.get() as usize);
         Ok(Self {
             inputs: job.inputs().iter().map(|bytes| copier.upload(stream, bytes)).collect::<Result<_, _>>()?,
             outputs: outputs.iter().map(zeroed).collect::<Result<_, _>>()?,
-            scratch: scratch.iter().map(zeroed).collect::<Result<_, _>>()?,
+            scratch: scratch(job).iter().map(zeroed).collect::<Result<_, _>>()?,
             rank: job.rank,
         })
     }
@@ -74,6 +66,34 @@ impl Buffers {
             Argument::U32(value) | Argument::F32Bits(value) => Some((u64::from(*value), 4)),
             Argument::U64(value) | Argument::F64Bits(value) => Some((value.get(), 8)),
         }
+    }
+}
+
+/// Refuses a job whose buffers do not fit into its `limits.memory`, before anything is taken for them.
+pub(super) fn check_memory(job: &JobInput) -> Result<(), ExecuteError> {
+    within(job, needed(job)).map_err(|detail| ExecuteError::Program { detail, usage: Usage::default() })
+}
+
+fn within(job: &JobInput, needed: u128) -> Result<(), String> {
+    let limit = job.envelope.limits.memory.get();
+    if needed <= u128::from(limit) {
+        return Ok(());
+    }
+    Err(format!("its buffers need {needed} bytes, limits.memory is {limit}"))
+}
+
+/// How much device memory the buffers take.
+fn needed(job: &JobInput) -> u128 {
+    let lengths = job.envelope.inputs.iter().map(|input| input.length.get());
+    let sum =
+        lengths.chain(job.output_lengths().map(|length| length as u64)).chain(scratch(job).iter().map(|s| s.get()));
+    sum.fold(0u128, |sum, length| sum + u128::from(length))
+}
+
+fn scratch(job: &JobInput) -> &[Quantity] {
+    match &job.envelope.program {
+        Program::Cuda { scratch, .. } => scratch,
+        Program::Wasm { .. } | Program::Builtin { .. } | Program::Oci { .. } => &[],
     }
 }
 

@@ -103,3 +103,11 @@ fn jobs_beyond_the_worker_are_refused_before_they_start() {
         }
     }
 }
+
+#[test]
+fn an_output_that_cannot_fit_is_refused_before_memory_is_taken() {
+    let mut vast = busy(1, 1);
+    vast.envelope.outputs[0].length = Quantity(1 << 60);
+    let detail = program_error(vast);
+    assert!(detail.contains("limits.memory is 1048576"), "{detail}");
+}
