@@ -3,7 +3,8 @@
 
 use super::child::Child;
 use super::device::Device;
-use super::nursery::Undead;
+use super::nursery::{NoChild, Undead};
+use super::tend::{LONGEST_REST, REST};
 use crate::node::lock;
 use alloy::primitives::Address;
 use std::cmp::Reverse;
@@ -57,11 +58,22 @@ pub(super) struct Lost {
     /// The process that still holds it.
     pub(super) undead: Option<Undead>,
     since: Instant,
+    /// How long it is left alone before it is tried.
+    rest: Duration,
 }
 
 impl Lost {
     pub(super) fn new(reason: String, undead: Option<Undead>) -> Self {
-        Self { reason, undead, since: Instant::now() }
+        Self { reason, undead, since: Instant::now(), rest: REST }
+    }
+
+    /// For want of a child.
+    pub(super) fn by(error: NoChild) -> Self {
+        let reason = error.to_string();
+        match error {
+            NoChild::Undead(undead) => Self::new(reason, Some(undead)),
+            NoChild::Start(_) => Self::new(reason, None),
+        }
     }
 }
 
@@ -164,11 +176,11 @@ impl Board {
         lock(&self.0).places.iter().map(|place| (place.device, state(place))).collect()
     }
 
-    /// Lost devices whose process is gone and that were left alone for so long.
-    pub(super) fn recoverable(&self, rest: Duration) -> Vec<Device> {
+    /// Lost devices whose process is gone and that were left alone for long enough.
+    pub(super) fn recoverable(&self) -> Vec<Device> {
         let contents = lock(&self.0);
         let ready = contents.places.iter().filter(|place| match &place.state {
-            State::Lost(lost) => lost.since.elapsed() >= rest && lost.undead.as_ref().is_none_or(Undead::is_gone),
+            State::Lost(lost) => lost.since.elapsed() >= lost.rest && lost.undead.as_ref().is_none_or(Undead::is_gone),
             _ => false,
         });
         ready.map(|place| place.device).collect()
@@ -184,11 +196,19 @@ impl Board {
         true
     }
 
-    /// A lost device stays lost for now, for another reason; returns the process that held it.
-    pub(super) fn postpone(&self, device: Device, reason: String, undead: Option<Undead>) -> Option<Undead> {
+    /// The process that held a lost device, and is gone.
+    pub(super) fn take_undead(&self, device: Device) -> Option<Undead> {
         match lock(&self.0).lost(device) {
-            Some(State::Lost(lost)) => std::mem::replace(lost, Lost::new(reason, undead)).undead,
+            Some(State::Lost(lost)) => lost.undead.take(),
             _ => None,
+        }
+    }
+
+    /// A lost device was tried in vain: it is left alone for twice as long.
+    pub(super) fn postpone(&self, device: Device, lost: Lost) {
+        if let Some(State::Lost(before)) = lock(&self.0).lost(device) {
+            let rest = (before.rest * 2).min(LONGEST_REST);
+            *before = Lost { rest, ..lost };
         }
     }
 
@@ -338,17 +358,32 @@ mod tests {
     async fn a_lost_device_is_left_out_until_it_recovers() {
         let board = Board::new(0, &[4, 5]);
         let mut lease = board.lease(2, TENANT).await;
-        lease.seats[0].lost = Some(Lost::new("it fell off the bus".into(), None));
+        lease.seats[0].lost = Some(Lost { rest: Duration::ZERO, ..Lost::new("it fell off the bus".into(), None) });
         drop(lease);
         assert_eq!((board.working(true), board.working(false)), (1, 0));
         assert_eq!(board.view()[0].1, DeviceState::Quarantined("it fell off the bus".into()));
         let one = board.lease(1, TENANT).await;
         assert_eq!(devices(&one), [Device::Gpu(5)]);
         assert!(futures::poll!(std::pin::pin!(board.lease(1, TENANT))).is_pending());
-        assert_eq!(board.recoverable(Duration::ZERO), [Device::Gpu(4)]);
+        assert_eq!(board.recoverable(), [Device::Gpu(4)]);
         assert!(board.recover(Device::Gpu(4)));
         assert!(!board.recover(Device::Gpu(4)), "a device is not given back twice");
         assert_eq!(devices(&board.lease(1, TENANT).await), [Device::Gpu(4)]);
+    }
+
+    #[tokio::test]
+    async fn a_device_that_stays_lost_is_tried_less_and_less() {
+        let board = Board::new(0, &[0]);
+        let lost = || Lost::new("no".into(), None);
+        board.lease_device(Device::Gpu(0)).unwrap().seats[0].lost = Some(lost());
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            board.postpone(Device::Gpu(0), lost());
+            match &lock(&board.0).places[0].state {
+                State::Lost(lost) => assert_eq!(lost.rest, Duration::from_secs(seconds)),
+                _ => unreachable!("it is lost"),
+            }
+        }
+        assert!(board.recoverable().is_empty());
     }
 
     #[test]
