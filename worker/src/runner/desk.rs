@@ -56,6 +56,7 @@ impl Desk {
             match serde_json::from_slice(&bytes)? {
                 ToRunner::Job(task) => {
                     let work = self.begin(task, descriptors)?;
+                    say(&self.channel, &FromRunner::Begun { id: work.task.id })?;
                     queue.send(work).map_err(|_| RunnerError::Order("the thread that works is gone"))?;
                 }
                 ToRunner::Cancel { id } => {

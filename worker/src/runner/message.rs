@@ -3,7 +3,7 @@
 //! Envelopes, blobs and outputs travel beside a [`Task`] as shared memory, in that order. The supervisor believes none
 //! of the answers: `fleet` bounds each by what it knows itself.
 
-use crate::execute::{CudaConfig, ExecuteError, Gpu, Produced, WasmConfig};
+use crate::execute::{CudaConfig, ExecuteError, Executor, Gpu, Produced, WasmConfig};
 use crate::sandbox::{Isolation, Lockdown};
 use protocol::amount::Quantity;
 use protocol::job::Kind;
@@ -78,6 +78,11 @@ pub enum FromRunner {
         /// A sentence for the operator.
         reason: String,
     },
+    /// A job was read, and begins now.
+    Begun {
+        /// Which.
+        id: u64,
+    },
     /// A job works on.
     Progress {
         /// Which.
@@ -115,11 +120,23 @@ pub struct Ability {
     /// The kind of programs that it runs.
     pub kind: Kind,
     /// What counts or compiles.
-    pub toolchain: String,
+    pub toolchains: Vec<String>,
     /// The largest `limits.memory` that it takes, in bytes.
     pub memory: u64,
     /// The name of its device.
     pub device: Option<String>,
+}
+
+impl Ability {
+    /// What an executor says of itself.
+    pub fn of(executor: &dyn Executor) -> Self {
+        Self {
+            kind: executor.kind(),
+            toolchains: executor.toolchains(),
+            memory: executor.memory(),
+            device: executor.device(),
+        }
+    }
 }
 
 /// How a job ended.
