@@ -3,7 +3,7 @@
 use super::super::MeasureError;
 use super::super::timing::{by_turns, median, nanos, percentile, rate};
 use super::{Measured, Missing, Outcome, Selection, Sheet};
-use crate::doctor::samples::SAMPLES;
+use crate::doctor::samples::wasm_sample;
 use crate::doctor::trial::Trial;
 use crate::execute::{Executor, JobInput, WasmConfig, WasmExecutor, run_here};
 use alloy::primitives::{Address, B256, keccak256};
@@ -122,7 +122,7 @@ pub(super) fn sign_receipt() -> Outcome {
 /// The same job by the same executor: in a locked process by its socket, and in this process by a call.
 async fn sandbox_tax(trial: &Trial) -> Outcome {
     let failed = |error: &dyn std::fmt::Display| MeasureError::new("the tax of the sandbox", error);
-    let exercise = SAMPLES[0].wasm().map_err(|error| failed(&error))?;
+    let exercise = wasm_sample("asian-option").map_err(|error| failed(&error))?;
     let executor = WasmExecutor::new(WasmConfig::default()).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Handle::current();
     let locked = || {
