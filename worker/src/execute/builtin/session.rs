@@ -72,10 +72,10 @@ impl<'d> Session<'d> {
     pub(super) fn new(
         device: &'d mut run::Session,
         job: &JobInput,
-        memory: u64,
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Self, Stopped> {
+        let memory = job.envelope.limits.memory.get();
         Ok(Self {
             context: device.context.clone(),
             stream: device.stream.clone(),
@@ -196,6 +196,11 @@ impl<'d> Session<'d> {
             work: Quantity(self.work),
             ..Usage::default()
         }
+    }
+
+    /// How long its launches took on the device.
+    pub(super) const fn microseconds(&self) -> u64 {
+        self.microseconds
     }
 
     /// What the job used, with its whole output delivered.
