@@ -14,6 +14,7 @@ use crate::runner::{FromRunner, Outcome, Task, ToRunner, cut};
 use crate::sandbox::{Cgroup, ChannelError, Exit};
 use bytes::Bytes;
 use protocol::amount::Quantity;
+use protocol::job::Kind;
 use protocol::resource::Usage;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -88,6 +89,7 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
 /// A job that runs, as the supervisor sees it.
 struct Watch {
     id: u64,
+    kind: Kind,
     begin: Instant,
     cpu_before: Option<u64>,
     bounds: Bounds,
@@ -99,7 +101,8 @@ impl Watch {
     fn new(child: &Child, work: &Work) -> Self {
         let cpu_before = (child.site != Site::Cpu).then(|| child.cpu_ms()).flatten();
         let bounds = Bounds::new(&work.envelope);
-        Self { id: child.next, begin: Instant::now(), cpu_before, bounds, messages: 0, usage: Usage::default() }
+        let (kind, begin) = (work.envelope.program.kind(), Instant::now());
+        Self { id: child.next, kind, begin, cpu_before, bounds, messages: 0, usage: Usage::default() }
     }
 
     async fn send(&mut self, child: &mut Child, rank: u32, terms: &Terms<'_>, outputs: &Outputs) -> Result<(), Break> {
@@ -156,7 +159,10 @@ impl Watch {
                 self.admit(child, &usage, 0);
                 Ok(None)
             }
-            Ok(FromRunner::Ended { id, outcome, spent }) if id == self.id => Ok(Some((outcome, spent))),
+            Ok(FromRunner::Ended { id, outcome, spent, compilations }) if id == self.id => {
+                observe::compiled(self.kind, compilations);
+                Ok(Some((outcome, spent)))
+            }
             Ok(FromRunner::Progress { id, .. } | FromRunner::Ended { id, .. }) => {
                 violation(format!("it spoke of job {id} while it ran job {}", self.id))
             }

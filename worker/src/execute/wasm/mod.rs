@@ -13,7 +13,7 @@ mod modules;
 mod guest;
 mod meter;
 
-use super::{ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
+use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use guest::{Guest, Halt};
 use meter::Meter;
 use modules::Modules;
@@ -118,6 +118,10 @@ impl Executor for WasmExecutor {
 
     fn memory(&self) -> u64 {
         self.config.max_memory
+    }
+
+    fn compilations(&self) -> Compilations {
+        self.modules.count()
     }
 
     fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
