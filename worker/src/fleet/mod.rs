@@ -16,6 +16,7 @@ mod work;
 mod child;
 mod nursery;
 mod board;
+mod unbilled;
 mod share;
 mod totals;
 mod dispatch;
@@ -45,10 +46,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use unbilled::Unbilled;
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -137,6 +139,7 @@ struct Shared {
     pending: Mutex<BTreeSet<Site>>,
     /// The jobs that hold GPUs, by number, and what was found to be wrong with a GPU meanwhile.
     holders: Mutex<BTreeMap<u32, Holder>>,
+    unbilled: Unbilled,
     inventory: watch::Sender<Inventory>,
     health: Health,
     closing: CancellationToken,
@@ -184,6 +187,7 @@ impl Fleet {
             abilities: Mutex::default(),
             pending: Mutex::default(),
             holders: Mutex::default(),
+            unbilled: Unbilled::default(),
             inventory: watch::channel(nothing).0,
             health,
             closing: CancellationToken::new(),
@@ -218,7 +222,12 @@ impl Fleet {
 
     /// Why jobs of this tenant are not run here, in a sentence.
     pub fn admit(&self, tenant: Address) -> Result<(), String> {
-        self.shared.config.sandbox.admit(tenant, self.shared.inventory.borrow().isolation)
+        let sandbox = &self.shared.config.sandbox;
+        sandbox.admit(tenant, self.shared.inventory.borrow().isolation)?;
+        if sandbox.friends.contains(&tenant) {
+            return Ok(());
+        }
+        self.shared.unbilled.check(tenant, Duration::from_secs(sandbox.unbilled_s), Instant::now())
     }
 
     /// Runs a job of a tenant to its end. If the caller goes away, the job is cancelled.
@@ -345,14 +354,14 @@ impl Shared {
         let isolation = isolation.reduce(Isolation::weaker).unwrap_or_default();
         let own = self.here.iter().map(|executor| Ability {
             kind: executor.kind(),
-            toolchain: executor.toolchain(),
+            toolchains: executor.toolchains(),
             memory: executor.memory(),
             device: executor.device(),
         });
         let all: Vec<Ability> = useful.iter().flat_map(|facts| facts.abilities.clone()).chain(own).collect();
         let inventory = Inventory {
             kinds: all.iter().map(|ability| ability.kind).collect::<BTreeSet<_>>().into_iter().collect(),
-            toolchains: all.iter().map(|a| a.toolchain.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            toolchains: all.iter().flat_map(|a| a.toolchains.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             memory: all.iter().map(|ability| ability.memory).max().unwrap_or_default(),
             device: all.iter().find_map(|ability| ability.device.clone()),
             devices: self.board.working(true),

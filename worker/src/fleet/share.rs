@@ -7,6 +7,7 @@ use super::bounds::Bounds;
 use super::child::{Child, REAP_DEADLINE};
 use super::device::Site;
 use super::nursery::{Nursery, Undead, memory_limit};
+use super::unbilled;
 use super::work::{Outputs, Work};
 use crate::execute::{ExecuteError, Produced};
 use crate::observe;
@@ -45,6 +46,8 @@ pub(super) struct Ended {
     pub(super) child: Option<Child>,
     /// The child, if it hangs.
     pub(super) undead: Option<Undead>,
+    /// For how long it had its device beyond the usual and what it used there.
+    pub(super) unbilled: Duration,
     /// The outputs' parts, or why there are none.
     pub(super) result: Result<Vec<Bytes>, ExecuteError>,
 }
@@ -65,7 +68,9 @@ enum Break {
 pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery: &Nursery) -> Ended {
     let outputs = match terms.work.outputs() {
         Ok(outputs) => outputs,
-        Err(error) => return Ended { child: Some(child), undead: None, result: Err(error) },
+        Err(error) => {
+            return Ended { child: Some(child), undead: None, unbilled: Duration::ZERO, result: Err(error) };
+        }
     };
     limit_memory(&child, terms.work);
     let mut watch = Watch::new(&child, terms.work);
@@ -88,6 +93,7 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
 /// A job that runs, as the supervisor sees it.
 struct Watch {
     id: u64,
+    site: Site,
     begin: Instant,
     cpu_before: Option<u64>,
     bounds: Bounds,
@@ -99,7 +105,15 @@ impl Watch {
     fn new(child: &Child, work: &Work) -> Self {
         let cpu_before = (child.site != Site::Cpu).then(|| child.cpu_ms()).flatten();
         let bounds = Bounds::new(&work.envelope);
-        Self { id: child.next, begin: Instant::now(), cpu_before, bounds, messages: 0, usage: Usage::default() }
+        Self {
+            id: child.next,
+            site: child.site,
+            begin: Instant::now(),
+            cpu_before,
+            bounds,
+            messages: 0,
+            usage: Usage::default(),
+        }
     }
 
     async fn send(&mut self, child: &mut Child, rank: u32, terms: &Terms<'_>, outputs: &Outputs) -> Result<(), Break> {
@@ -257,7 +271,8 @@ impl Watch {
         if self.bounds.has_clamped() {
             observe::usage_clamped();
         }
-        Ended { child, undead, result }
+        let unbilled = unbilled::beyond(self.site, self.begin.elapsed(), &self.usage);
+        Ended { child, undead, unbilled, result }
     }
 }
 
