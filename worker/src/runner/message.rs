@@ -114,8 +114,8 @@ pub struct Facts {
 pub struct Ability {
     /// The kind of programs that it runs.
     pub kind: Kind,
-    /// What counts or compiles.
-    pub toolchain: String,
+    /// All that counts or compiles.
+    pub toolchains: Vec<String>,
     /// The largest `limits.memory` that it takes, in bytes.
     pub memory: u64,
     /// The name of its device.

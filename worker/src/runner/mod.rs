@@ -84,7 +84,7 @@ fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Arc
     role::rehearse(&executors)?;
     let abilities = executors.iter().map(|executor| Ability {
         kind: executor.kind(),
-        toolchain: executor.toolchain(),
+        toolchains: executor.toolchains(),
         memory: executor.memory(),
         device: executor.device(),
     });
