@@ -317,7 +317,7 @@ fn work_beyond_the_order_never_starts() {
     job.max_units = Quantity(999);
     match run(&*EXECUTOR, job) {
         Err(ExecuteError::Limit { detail, usage }) => {
-            assert!(detail.contains("1000 hash of work, maxUnits of the order allows 999"), "{detail}");
+            assert!(detail.contains("1000 hash of work, maxUnits and maxTotal of the order allow 999"), "{detail}");
             assert_eq!(usage, Usage::default());
         }
         other => panic!("not a limit: {other:?}"),
