@@ -5,6 +5,8 @@ use crate::bench::rows::{self, Selection};
 use crate::bench::{cpu, document, signed};
 use crate::config::this_program;
 use crate::doctor::{self, Options};
+use crate::execute::CudaConfig;
+use crate::execute::anchor::{self, Sizes};
 use anyhow::{Context, bail};
 use clap::Args;
 use protocol::address_book::AddressBook;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use service::config::read_json;
 use service::keystore::read_key;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -107,6 +109,16 @@ impl Bench {
         }
         Ok((document, text, passed))
     }
+}
+
+/// The hidden verb that measures the first GPU and prints the figures, or why there are none: its process may hang, the
+/// one that asked does not.
+pub(super) fn measure_anchors() -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    let config: CudaConfig = serde_json::from_str(&text)?;
+    println!("{}", serde_json::to_string(&anchor::measure(&config, &Sizes::FULL))?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(rows: &serde_json::Map<String, Value>) -> String {

@@ -9,7 +9,7 @@ mod oci;
 mod wasm;
 
 pub use builtin::{BuiltinExecutor, reference};
-pub use cuda::{CudaExecutor, Gpu, gpus, inventory};
+pub use cuda::{CudaExecutor, Gpu, anchor, gpus, inventory};
 pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 

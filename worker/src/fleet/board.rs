@@ -6,6 +6,7 @@ use super::device::Device;
 use super::nursery::{NoChild, Undead};
 use super::tend::{LONGEST_REST, REST};
 use crate::node::lock;
+use crate::observe;
 use alloy::primitives::Address;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -92,6 +93,8 @@ pub enum DeviceState {
 pub(super) struct Lease {
     pub(super) seats: Vec<Seat>,
     board: Arc<Board>,
+    /// Since when a job has them; `None` where it is no job that has them.
+    since: Option<Instant>,
 }
 
 /// A device that a job has.
@@ -112,15 +115,16 @@ impl Board {
 
     /// Waits for a CPU slot, or for so many GPUs, and takes those that serve the tenant best.
     pub(super) async fn lease(self: &Arc<Self>, gpus: u32, tenant: Address) -> Lease {
+        let asked = Instant::now();
+        // Whoever gives up waiting may have held up others: dropped after the receiver below, this lets them on.
+        let _turn = Turn(self.clone());
         let (reply, leased) = oneshot::channel();
         let count = gpus.max(1) as usize;
         lock(&self.0).queue(gpus > 0).push_back(Waiter { count, tenant, reply });
-        // Whoever gives up waiting may have held up others: dropped after the receiver, this lets them on.
-        let turn = Turn(self.clone());
-        let leased = leased;
         self.serve();
+        // The board keeps the other end until it has devices to send.
         let Ok(lease) = leased.await else { std::future::pending().await };
-        drop(turn);
+        observe::waited("device", asked.elapsed());
         lease
     }
 
@@ -131,7 +135,7 @@ impl Board {
             let mut contents = lock(&self.0);
             for gpu in [false, true] {
                 while let Some((reply, seats)) = contents.grant(gpu) {
-                    granted.push((reply, Lease { seats, board: self.clone() }));
+                    granted.push((reply, Lease { seats, board: self.clone(), since: Some(Instant::now()) }));
                 }
             }
         }
@@ -157,7 +161,7 @@ impl Board {
     fn lease_where(self: &Arc<Self>, wanted: impl Fn(&Place) -> bool) -> Option<Lease> {
         let mut contents = lock(&self.0);
         let place = contents.places.iter_mut().find(|place| wanted(place))?;
-        Some(Lease { seats: vec![place.take()], board: self.clone() })
+        Some(Lease { seats: vec![place.take()], board: self.clone(), since: None })
     }
 
     /// Devices of a kind that are not lost.
@@ -300,6 +304,9 @@ impl Drop for Lease {
         {
             let mut contents = lock(&self.board.0);
             for seat in self.seats.drain(..) {
+                if let Some(since) = self.since {
+                    observe::device_used(&seat.device, since.elapsed());
+                }
                 let Some(place) = contents.places.iter_mut().find(|place| place.device == seat.device) else {
                     continue;
                 };

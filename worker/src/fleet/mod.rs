@@ -26,7 +26,6 @@ mod tend;
 
 pub use board::DeviceState;
 pub use device::Device;
-pub(crate) use gpu::passed;
 pub use inventory::Inventory;
 
 use crate::config::SandboxConfig;

@@ -5,6 +5,7 @@
 
 mod wasm;
 mod fleet;
+mod gpu;
 
 use super::MeasureError;
 use super::machine::Machine;
@@ -226,6 +227,7 @@ pub async fn measure(selection: &Selection, program: &Path, execute: &ExecuteCon
     if selection.wants("sign_receipt") {
         sheet.enter("sign_receipt", fleet::sign_receipt());
     }
+    gpu::measure(&mut sheet, selection, program, &execute.cuda).await;
     let in_fleet = ["warm_noop", "sandbox_tax"];
     if in_fleet.iter().any(|prefix| selection.wants_any(prefix)) {
         match Trial::start(program, execute, &Default::default()).await {

@@ -83,6 +83,53 @@ impl BuiltinExecutor {
             ))),
         }
     }
+
+    /// Runs a job, and tells how many microseconds its launches took on the device, by the device's clock.
+    pub(in crate::execute) fn timed(
+        &self,
+        job: JobInput,
+        outputs: &mut [Region],
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<(Produced, u64), ExecuteError> {
+        let (call, code) = self.admit(&job)?;
+        job.check_blobs()?;
+        let inputs = job.inputs();
+        let [output] = outputs else {
+            return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
+        };
+        let mut microseconds = 0;
+        let done = self.cuda.on_device(|device| {
+            let mut session = match Session::new(device, &job, progress, cancel) {
+                Ok(session) => session,
+                Err(stopped) => return stopped.outcome(),
+            };
+            let done = match call {
+                Builtin::Gemm { element, m, k, n, .. } => gemm::run(
+                    &mut session,
+                    code,
+                    &self.algorithms,
+                    gemm::Sides::new(*element, *m, *k, *n),
+                    inputs,
+                    output,
+                ),
+                Builtin::Montecarlo(pricing) => montecarlo::run(&mut session, code, pricing, output),
+                Builtin::Hashsearch { start, count } => {
+                    hashsearch::run(&mut session, code, *start, *count, inputs, output)
+                }
+                Builtin::Sort { key, .. } => sort::run(&mut session, code, *key, inputs, output),
+                Builtin::Reduce { key, fold, .. } => reduce::run(&mut session, code, *key, *fold, inputs, output),
+            };
+            match done {
+                Ok(()) => {
+                    microseconds = session.microseconds();
+                    Outcome::Ended(Ok(session.produced(output.len() as u64)))
+                }
+                Err(stopped) => stopped.outcome(),
+            }
+        });
+        done.map(|produced| (produced, microseconds))
+    }
 }
 
 impl Executor for BuiltinExecutor {
@@ -118,37 +165,6 @@ impl Executor for BuiltinExecutor {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Produced, ExecuteError> {
-        let (call, code) = self.admit(&job)?;
-        job.check_blobs()?;
-        let inputs = job.inputs();
-        let [output] = outputs else {
-            return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
-        };
-        self.cuda.on_device(|device| {
-            let mut session = match Session::new(device, &job, progress, cancel) {
-                Ok(session) => session,
-                Err(stopped) => return stopped.outcome(),
-            };
-            let done = match call {
-                Builtin::Gemm { element, m, k, n, .. } => gemm::run(
-                    &mut session,
-                    code,
-                    &self.algorithms,
-                    gemm::Sides::new(*element, *m, *k, *n),
-                    inputs,
-                    output,
-                ),
-                Builtin::Montecarlo(pricing) => montecarlo::run(&mut session, code, pricing, output),
-                Builtin::Hashsearch { start, count } => {
-                    hashsearch::run(&mut session, code, *start, *count, inputs, output)
-                }
-                Builtin::Sort { key, .. } => sort::run(&mut session, code, *key, inputs, output),
-                Builtin::Reduce { key, fold, .. } => reduce::run(&mut session, code, *key, *fold, inputs, output),
-            };
-            match done {
-                Ok(()) => Outcome::Ended(Ok(session.produced(output.len() as u64))),
-                Err(stopped) => stopped.outcome(),
-            }
-        })
+        self.timed(job, outputs, progress, cancel).map(|(produced, _)| produced)
     }
 }

@@ -198,6 +198,11 @@ impl<'d> Session<'d> {
         }
     }
 
+    /// How long its launches took on the device.
+    pub(super) const fn microseconds(&self) -> u64 {
+        self.microseconds
+    }
+
     /// What the job used, with its whole output delivered.
     pub(super) fn produced(&self, length: u64) -> Produced {
         Produced { usage: Usage { bytes_out: Quantity(length), ..self.usage() }, lengths: vec![length] }

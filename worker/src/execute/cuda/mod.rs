@@ -32,6 +32,7 @@ pub(in crate::execute) mod run;
 pub(in crate::execute) mod call;
 pub(in crate::execute) mod blas;
 mod probe;
+pub mod anchor;
 
 pub use probe::{Gpu, gpus};
 
