@@ -3,14 +3,13 @@
 //! An envelope travels as JSON and is named by the keccak256 of exactly those bytes, which the order signs as `spec`.
 //! Programs and inputs are named by the keccak256 of their bytes in the same way; all are blobs.
 
-mod builtin;
 mod program;
+mod builtin;
 
 pub use builtin::{
     Builtin, Element, Exercise, Fold, FreivaldsError, GEMM_WORKSPACE, Key, MAX_KEYS, MAX_PREFIX_BYTES, OptionPricing,
     Right, freivalds,
 };
-
 pub use program::{Argument, Kind, Language, Launch, Program, Stage};
 
 use crate::amount::Quantity;
@@ -157,6 +156,7 @@ pub fn result_hash(outputs: &[Blob]) -> B256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::{Resource, Unit};
 
     fn envelope() -> Envelope {
         let blob = Blob { hash: keccak256("x"), length: Quantity(1) };

@@ -7,6 +7,7 @@ pub(crate) use surroundings::{
 };
 
 use crate::accept::AcceptanceError;
+use crate::execute::Compilations;
 use alloy::primitives::{Address, B256};
 use protocol::amount::Amount;
 use protocol::job::Kind;
@@ -55,6 +56,14 @@ pub(crate) fn job_failed(job: JobId, kind: Option<Kind>, refusal: &Refusal) {
 fn job_ended(kind: Option<Kind>, outcome: &'static str, reason: String) {
     let kind = kind.map_or_else(|| "unknown".to_owned(), |kind| kind.to_string());
     metrics::counter!("capa_worker_jobs_total", "kind" => kind, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// A process compiled a job's program, or had it still. No job has more than one.
+pub(crate) fn compiled(kind: Kind, compilations: Compilations) {
+    for (cached, count) in [("false", compilations.fresh), ("true", compilations.cached)] {
+        metrics::counter!("capa_worker_compilations_total", "kind" => kind.to_string(), "cached" => cached)
+            .increment(count.min(1));
+    }
 }
 
 /// A job waited for a free slot or device.

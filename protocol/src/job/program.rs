@@ -1,4 +1,4 @@
-//! What a job runs: the four kinds of programs, and the rules that can be checked without running them.
+//! What a job runs: its program, by kind.
 
 use super::{Blob, Builtin, EnvelopeError, MAX_BUFFERS, MAX_DEVICES, OutputBuffer};
 use crate::amount::Quantity;

@@ -2,10 +2,11 @@
 
 use crate::bench::machine::Machine;
 use crate::bench::rows::{self, Selection};
-use crate::bench::{cpu, document, signed};
+use crate::bench::{cpu, document, gpu_figures, signed};
 use crate::config::this_program;
 use crate::doctor::{self, Options};
 use crate::execute::CudaConfig;
+use crate::execute::ExecuteConfig;
 use crate::execute::anchor::{self, Sizes};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -62,18 +63,29 @@ impl Bench {
     async fn figures(&self) -> anyhow::Result<(Value, String, bool)> {
         // Everything that signing needs is looked at before ten seconds are spent on measuring.
         let signer = self.signer()?;
-        let figures = tokio::task::spawn_blocking(cpu::figures).await??;
+        let execute = self.execute()?;
+        let mut figures = tokio::task::spawn_blocking(cpu::figures).await??;
+        let (gpu, more) = gpu_figures(&this_program(), &execute.cuda).await;
+        figures.extend(more);
+        let machine = Machine { gpu, ..Machine::here() };
         let mut text = String::new();
         for (name, figure) in &figures {
             text += &format!("{name:<22} {:>16} {}\n", figure.value, figure.unit);
         }
-        let document = document(&Machine::here(), &figures);
+        let document = document(&machine, &figures);
         let Some((config, domain, key)) = signer else {
             return Ok((document, text + "not signed: no --config names a worker key", true));
         };
         let signed = signed(document, config.provider, &domain, &key)?;
         let text = text + &format!("signed by {} for {}", signed.worker, signed.provider);
         Ok((serde_json::to_value(&signed)?, text, true))
+    }
+
+    fn execute(&self) -> anyhow::Result<ExecuteConfig> {
+        Ok(match &self.config {
+            Some(path) => super::load(path)?.execute,
+            None => ExecuteConfig::default(),
+        })
     }
 
     fn signer(&self) -> anyhow::Result<Option<(crate::Config, protocol::signature::Domain, SigningKey)>> {
@@ -87,10 +99,7 @@ impl Bench {
     }
 
     async fn bars(&self) -> anyhow::Result<(Value, String, bool)> {
-        let execute = match &self.config {
-            Some(path) => super::load(path)?.execute,
-            None => Default::default(),
-        };
+        let execute = self.execute()?;
         let selection = Selection(self.selected.clone());
         let checks = match self.suite {
             true => {

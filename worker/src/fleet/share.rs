@@ -14,6 +14,7 @@ use crate::runner::{FromRunner, Outcome, Task, ToRunner, cut};
 use crate::sandbox::{Cgroup, ChannelError, Exit};
 use bytes::Bytes;
 use protocol::amount::Quantity;
+use protocol::job::Kind;
 use protocol::resource::Usage;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -90,6 +91,7 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
 /// A job that runs, as the supervisor sees it.
 struct Watch {
     id: u64,
+    kind: Kind,
     begin: Instant,
     cpu_before: Option<u64>,
     bounds: Bounds,
@@ -104,6 +106,7 @@ impl Watch {
         let bounds = Bounds::new(&work.envelope);
         Self {
             id: child.next,
+            kind: work.envelope.program.kind(),
             begin: Instant::now(),
             cpu_before,
             bounds,
@@ -171,7 +174,10 @@ impl Watch {
                 self.admit(child, &usage, 0);
                 Ok(None)
             }
-            Ok(FromRunner::Ended { id, outcome, spent }) if id == self.id && self.begun => Ok(Some((outcome, spent))),
+            Ok(FromRunner::Ended { id, outcome, spent, compilations }) if id == self.id && self.begun => {
+                observe::compiled(self.kind, compilations);
+                Ok(Some((outcome, spent)))
+            }
             Ok(FromRunner::Begun { id } | FromRunner::Progress { id, .. } | FromRunner::Ended { id, .. })
                 if id != self.id =>
             {

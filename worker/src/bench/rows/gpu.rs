@@ -60,7 +60,8 @@ fn outcome(anchors: &Anchors, key: &'static str, figure: &str) -> Outcome {
     Ok(Measured { measured: operations / measured.max(1), reference: None })
 }
 
-async fn anchors(program: &Path, config: &CudaConfig) -> Result<Anchors, Missing> {
+/// All figures of the first GPU, by a process that loads the driver.
+pub(crate) async fn anchors(program: &Path, config: &CudaConfig) -> Result<Anchors, Missing> {
     let failed = |reason: &dyn std::fmt::Display| Missing::from(MeasureError::new("a GPU", reason));
     // An emulated device is no GPU.
     let config = CudaConfig { allow_emulated: false, ..config.clone() };

@@ -7,6 +7,8 @@ mod wasm;
 mod fleet;
 mod gpu;
 
+pub(crate) use gpu::anchors;
+
 use super::MeasureError;
 use super::machine::Machine;
 use crate::doctor::trial::Trial;
@@ -232,7 +234,8 @@ pub async fn measure(selection: &Selection, program: &Path, execute: &ExecuteCon
     if in_fleet.iter().any(|prefix| selection.wants_any(prefix)) {
         match Trial::start(program, execute, &Default::default()).await {
             Ok(trial) => {
-                sheet.machine.gpu = trial.fleet.inventory().device.filter(|name| name != EMULATED);
+                let device = trial.fleet.inventory().device.filter(|name| name != EMULATED);
+                sheet.machine.gpu = sheet.machine.gpu.or(device);
                 fleet::measure(&mut sheet, selection, &trial).await;
                 trial.close().await;
             }

@@ -3,7 +3,7 @@
 use super::super::MeasureError;
 use super::super::timing::{by_turns, nanoseconds};
 use super::{Measured, Outcome, Selection, Sheet};
-use crate::doctor::samples::SAMPLES;
+use crate::doctor::samples::wasm_sample;
 use crate::execute::{JobInput, WasmConfig, WasmExecutor, run_here};
 use alloy::primitives::keccak256;
 use bytes::Bytes;
@@ -30,9 +30,8 @@ pub(super) fn measure(sheet: &mut Sheet, selection: &Selection) {
         ("wasm_n_body", "n-body"),
         ("wasm_heat_equation", "heat-equation"),
     ] {
-        let sample = SAMPLES.iter().find(|sample| sample.name == name);
-        if let Some(sample) = sample.filter(|_| selection.wants(key)) {
-            let exercise = sample.wasm().map_err(|error| MeasureError::new("a sample", error).into());
+        if selection.wants(key) {
+            let exercise = wasm_sample(name).map_err(|error| MeasureError::new("a sample", error).into());
             sheet.enter(key, exercise.and_then(|exercise| overhead(&exercise.job)));
         }
     }
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn plain_wasmtime_gives_the_same_answer() {
-        let exercise = SAMPLES[0].wasm().unwrap();
+        let exercise = wasm_sample("asian-option").unwrap();
         let engine = Engine::default();
         let module = Module::from_binary(&engine, &exercise.job.blobs[0]).unwrap();
         let outputs = plainly(&engine, &module, &exercise.job).unwrap();

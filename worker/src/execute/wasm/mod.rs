@@ -13,7 +13,7 @@ mod modules;
 mod guest;
 mod meter;
 
-use super::{ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
+use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use guest::{Guest, Halt};
 use meter::Meter;
 use modules::Modules;
@@ -120,6 +120,20 @@ impl Executor for WasmExecutor {
         self.config.max_memory
     }
 
+    fn compilations(&self) -> Compilations {
+        self.modules.count()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
+        };
+        job.require_toolchain(toolchain, TOOLCHAIN)?;
+        let memory = job.require_memory(self.config.max_memory)?;
+        require_outputs(job, self.config.max_outputs)?;
+        Meter::new(job, memory).map(drop)
+    }
+
     fn execute(
         &self,
         job: JobInput,
@@ -127,12 +141,8 @@ impl Executor for WasmExecutor {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Produced, ExecuteError> {
-        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
-            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
-        };
-        job.require_toolchain(toolchain, TOOLCHAIN)?;
-        let memory = job.require_memory(self.config.max_memory)?;
-        require_outputs(&job, self.config.max_outputs)?;
+        self.check(&job)?;
+        let memory = job.envelope.limits.memory.get();
         let meter = Arc::new(Meter::new(&job, memory)?);
         let deadline = Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get());
         let module = self.module(&job)?;

@@ -4,6 +4,7 @@
 //! passes from one job to the next here, save the time that compiling took. Tenants do not share it in any case: their
 //! jobs run in processes of their own, each with its own executor.
 
+use crate::execute::Compilations;
 use crate::node::lock;
 use alloy::primitives::B256;
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ const MOST_BYTES: usize = 16 << 20;
 #[derive(Default)]
 pub(super) struct Modules {
     kept: Mutex<VecDeque<Kept>>,
+    count: Mutex<Compilations>,
 }
 
 struct Kept {
@@ -35,16 +37,23 @@ impl Modules {
         let found = kept.remove(index)?;
         let module = found.module.clone();
         kept.push_back(found);
+        lock(&self.count).cached += 1;
         Some(module)
     }
 
     /// Keeps a module in the place of those that were not used for longest.
     pub(super) fn keep(&self, hash: B256, length: usize, module: Module) {
+        lock(&self.count).fresh += 1;
         let mut kept = lock(&self.kept);
         kept.push_back(Kept { hash, length, module });
         while kept.len() > MOST || kept.iter().map(|kept| kept.length).sum::<usize>() > MOST_BYTES {
             kept.pop_front();
         }
+    }
+
+    /// How often modules were found, and kept anew.
+    pub(super) fn count(&self) -> Compilations {
+        *lock(&self.count)
     }
 }
 
@@ -67,6 +76,7 @@ mod tests {
         assert!(modules.find(hash(0)).is_some(), "used again, so it stays");
         modules.keep(hash(MOST), 8, module.clone());
         assert!(modules.find(hash(1)).is_none());
+        assert_eq!(modules.count(), Compilations { fresh: MOST as u64 + 1, cached: 1 });
         assert!(modules.find(hash(0)).is_some() && modules.find(hash(MOST)).is_some());
         modules.keep(hash(200), MOST_BYTES, module.clone());
         assert!(modules.find(hash(0)).is_none(), "the large one needs all the room");
