@@ -11,7 +11,7 @@ use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
 use protocol::amount::{Amount, Overflow, Quantity};
-use protocol::job::{Blob, Envelope, MAX_ENVELOPE_BYTES, result_hash};
+use protocol::job::{Blob, Envelope, Kind, MAX_ENVELOPE_BYTES, result_hash};
 use protocol::receipt::{Receipt, Statement};
 use protocol::resource::Usage;
 use protocol::wire::{Code, Refusal};
@@ -72,15 +72,15 @@ impl Node {
     ) {
         let job = assignment.job();
         observe::job_started(job, assignment.cap);
-        let mut meter = None;
-        let result = self.work(outlet, assignment, stop, &mut meter).await;
+        let (mut meter, mut kind) = (None, None);
+        let result = self.work(outlet, assignment, stop, &mut meter, &mut kind).await;
         let written = match result {
             Ok(amount) => {
-                observe::job_delivered(job, amount);
+                observe::job_delivered(job, kind, amount);
                 Ok(())
             }
             Err(failure) => {
-                observe::job_failed(job, &failure.refusal);
+                observe::job_failed(job, kind, &failure.refusal);
                 self.write_failure(assignment, meter, &failure).await
             }
         };
@@ -98,6 +98,7 @@ impl Node {
         assignment: &Assignment,
         stop: &Stop,
         started: &mut Option<Meter>,
+        known: &mut Option<Kind>,
     ) -> Result<Amount, Failure> {
         let resource = self.check_match(assignment)?;
         outlet.standing(assignment).await.map_err(|standing| match standing {
@@ -112,7 +113,7 @@ impl Node {
             loaded = self.load(outlet, assignment) => loaded?,
             () = stop.token().cancelled() => return Err(stopped(stop, None)),
         };
-        let kind = envelope.program.kind();
+        let kind = *known.insert(envelope.program.kind());
         self.ledger.set_kind(assignment.job(), kind).await?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         self.check_program(&envelope.program, assignment.order.order.payer)?;

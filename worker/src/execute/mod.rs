@@ -9,7 +9,7 @@ mod oci;
 mod wasm;
 
 pub use builtin::{BuiltinExecutor, reference};
-pub use cuda::{CudaExecutor, Gpu, gpus, inventory};
+pub use cuda::{CudaExecutor, Gpu, anchor, gpus, inventory};
 pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
@@ -212,6 +212,32 @@ impl ExecuteError {
     }
 }
 
+/// How often programs were compiled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compilations {
+    /// By the compiler.
+    pub fresh: u64,
+    /// Not at all: the result of an earlier time was used.
+    pub cached: u64,
+}
+
+impl Compilations {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        let (fresh, cached) = (self.fresh.saturating_add(other.fresh), self.cached.saturating_add(other.cached));
+        Self { fresh, cached }
+    }
+
+    /// What was added since.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        let (fresh, cached) = (self.fresh.saturating_sub(before.fresh), self.cached.saturating_sub(before.cached));
+        Self { fresh, cached }
+    }
+}
+
 /// Runs programs of one kind.
 pub trait Executor: Send + Sync {
     /// The kind of programs that it runs.
@@ -239,6 +265,11 @@ pub trait Executor: Send + Sync {
     /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
     fn isolation(&self) -> Option<Isolation> {
         None
+    }
+
+    /// How often it has compiled a program, and how often the compiled one was still there.
+    fn compilations(&self) -> Compilations {
+        Compilations::default()
     }
 
     /// Refuses a job by what its envelope declares, before memory is taken for it.

@@ -305,6 +305,13 @@ fn a_job_ends_at_its_wall_time_with_what_was_done() {
 }
 
 #[test]
+fn a_wall_time_without_end_is_none() {
+    let mut job = search(b"", 0, 1);
+    job.envelope.limits.wall_ms = Quantity(u64::MAX);
+    same_as_reference(job);
+}
+
+#[test]
 fn work_beyond_the_order_never_starts() {
     let mut job = search(b"", 0, 1000);
     job.max_units = Quantity(999);

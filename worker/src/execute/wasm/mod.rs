@@ -9,12 +9,14 @@
 //! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
 //! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
 
+mod modules;
 mod guest;
 mod meter;
 
-use super::{ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
+use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use guest::{Guest, Halt};
 use meter::Meter;
+use modules::Modules;
 use protocol::job::{Kind, Program};
 use protocol::resource::Usage;
 use std::pin::pin;
@@ -42,6 +44,7 @@ pub struct WasmExecutor {
     config: WasmConfig,
     engine: Engine,
     linker: Linker<Guest>,
+    modules: Modules,
 }
 
 impl WasmExecutor {
@@ -51,7 +54,21 @@ impl WasmExecutor {
         let engine = Engine::new(&engine_config()).map_err(node)?;
         let mut linker = Linker::new(&engine);
         guest::define_imports(&mut linker).map_err(node)?;
-        Ok(Self { config, engine, linker })
+        Ok(Self { config, engine, linker, modules: Modules::default() })
+    }
+
+    /// The job's module, compiled now or for an earlier job of this process.
+    fn module(&self, job: &JobInput) -> Result<Module, ExecuteError> {
+        let code = job.program()?;
+        let hash = job.envelope.program.code().map(|code| code.hash);
+        if let Some(module) = hash.and_then(|hash| self.modules.find(hash)) {
+            return Ok(module);
+        }
+        let module = self.compile(code)?;
+        if let Some(hash) = hash {
+            self.modules.keep(hash, code.len(), module.clone());
+        }
+        Ok(module)
     }
 
     fn compile(&self, code: &[u8]) -> Result<Module, ExecuteError> {
@@ -103,6 +120,20 @@ impl Executor for WasmExecutor {
         self.config.max_memory
     }
 
+    fn compilations(&self) -> Compilations {
+        self.modules.count()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
+        };
+        job.require_toolchain(toolchain, TOOLCHAIN)?;
+        let memory = job.require_memory(self.config.max_memory)?;
+        require_outputs(job, self.config.max_outputs)?;
+        Meter::new(job, memory).map(drop)
+    }
+
     fn execute(
         &self,
         job: JobInput,
@@ -110,15 +141,11 @@ impl Executor for WasmExecutor {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Produced, ExecuteError> {
-        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
-            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
-        };
-        job.require_toolchain(toolchain, TOOLCHAIN)?;
-        let memory = job.require_memory(self.config.max_memory)?;
-        require_outputs(&job, self.config.max_outputs)?;
+        self.check(&job)?;
+        let memory = job.envelope.limits.memory.get();
         let meter = Arc::new(Meter::new(&job, memory)?);
         let deadline = Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get());
-        let module = self.compile(job.program()?)?;
+        let module = self.module(&job)?;
 
         let guest = Guest::new(&job, memory, Arc::clone(&meter), deadline, cancel.clone());
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));
