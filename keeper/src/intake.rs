@@ -9,7 +9,7 @@ use protocol::voucher::{Fees, most_vouchers};
 use protocol::wire::{Code, Refusal};
 
 /// Milliseconds for which a worker may let a job go on after its wall time, billing it, before it is killed.
-const OVERTIME_MS: u64 = 10_000;
+const OVERTIME_MS: u64 = 5_000;
 /// Seconds by which a worker's clock may be ahead of the keeper's.
 const AHEAD: u64 = 3_600;
 
