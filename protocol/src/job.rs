@@ -22,6 +22,8 @@ pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
 pub const MAX_BUFFERS: usize = 64;
 /// A job runs on at most this many devices of one worker.
 pub const MAX_DEVICES: u32 = 16;
+/// Classes of leases that hold processors and no GPU. Whoever buys one of these is handed none.
+pub const CPU_LEASES: [&str; 2] = ["lease.x86-64", "lease.aarch64"];
 
 /// A job, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,6 +218,11 @@ mod tests {
         assert_eq!(builtin.check_resource(&class("hashsearch.keccak256", Unit::Hash)), Ok(()));
         let other = builtin.check_resource(&class("hashsearch.md5", Unit::Hash)).unwrap_err();
         assert!(other.contains("bought as hashsearch.keccak256"), "{other}");
+        let container = |devices| Program::Oci { image: String::new(), command: vec![], devices };
+        let (gpu, cpu) = (class("lease.h200", Unit::LeaseS), class("lease.x86-64", Unit::LeaseS));
+        assert_eq!((container(2).check_resource(&gpu), container(0).check_resource(&cpu)), (Ok(()), Ok(())));
+        let cheap = container(1).check_resource(&cpu).unwrap_err();
+        assert!(cheap.contains("without GPUs"), "{cheap}");
     }
 
     #[test]

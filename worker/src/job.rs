@@ -10,7 +10,7 @@ use crate::node::{Node, Stop, now};
 use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
-use protocol::amount::{Amount, Overflow};
+use protocol::amount::{Amount, Overflow, Quantity};
 use protocol::job::{Blob, Envelope, Kind, MAX_ENVELOPE_BYTES, result_hash};
 use protocol::receipt::{Receipt, Statement};
 use protocol::resource::Usage;
@@ -49,6 +49,15 @@ impl From<Overflow> for Failure {
 impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {
         error.refusal().into()
+    }
+}
+
+impl Failure {
+    /// A job that had done all its work and could not hand it over: its work is billed, its outputs are not, and nothing
+    /// is where the worker itself is the reason.
+    fn after(self, usage: &Usage) -> Self {
+        let billed = self.refusal.code != Code::NodeFailed;
+        Self { usage: billed.then_some(Usage { bytes_out: Quantity::ZERO, ..*usage }), ..self }
     }
 }
 
@@ -226,7 +235,8 @@ impl Node {
     ) -> Result<Amount, Failure> {
         let mut outputs = Vec::with_capacity(delivered.outputs.len());
         for bytes in delivered.outputs {
-            outputs.push(self.upload(outlet, bytes, stop).await?);
+            let stored = self.upload(outlet, bytes, stop).await;
+            outputs.push(stored.map_err(|failure| failure.after(&delivered.usage))?);
         }
         let statement = meter.finish(&delivered.usage, result_hash(&outputs), now())?;
         let amount = statement.amount;
@@ -334,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_the_program_used_is_billed_and_what_the_node_lost_is_not() {
-        let usage = Usage { cpu_ms: protocol::amount::Quantity(5), ..Usage::default() };
+        let usage = Usage { cpu_ms: Quantity(5), ..Usage::default() };
         let stop = Stop::default();
         let program = failed(ExecuteError::Program { detail: "trap".into(), usage }, &stop);
         assert_eq!((program.refusal.code, program.usage), (Code::ProgramFailed, Some(usage)));
@@ -348,5 +358,13 @@ mod tests {
         let shut_down = Stop::default();
         shut_down.press(Refusal::new(Code::NodeFailed, "shut down"));
         assert_eq!(failed(ExecuteError::Cancelled { usage }, &shut_down).usage, None);
+    }
+
+    #[test]
+    fn work_that_was_done_is_billed_though_its_client_cancels_the_delivery() {
+        let usage = Usage { cpu_ms: Quantity(5), bytes_out: Quantity(9), ..Usage::default() };
+        let billed = |code| Failure::from(Refusal::new(code, "while the outputs were handed over")).after(&usage).usage;
+        assert_eq!(billed(Code::Cancelled), Some(Usage { bytes_out: Quantity::ZERO, ..usage }));
+        assert_eq!(billed(Code::NodeFailed), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What a job runs: its program, by kind.
 
-use super::{Blob, Builtin, EnvelopeError, MAX_BUFFERS, MAX_DEVICES, OutputBuffer};
+use super::{Blob, Builtin, CPU_LEASES, EnvelopeError, MAX_BUFFERS, MAX_DEVICES, OutputBuffer};
 use crate::amount::Quantity;
 use crate::resource::{Resource, Unit};
 use alloy::primitives::B256;
@@ -196,6 +196,9 @@ impl Program {
         match self {
             Self::Builtin { call, .. } if resource.name != call.class() => {
                 Err(format!("this builtin is bought as {}, not as {}", call.class(), resource.name))
+            }
+            Self::Oci { devices, .. } if *devices > 0 && CPU_LEASES.contains(&resource.name.as_str()) => {
+                Err(format!("{} is a lease without GPUs: buy one that is named after the GPU", resource.name))
             }
             _ => Ok(()),
         }

@@ -116,16 +116,15 @@ impl Board {
     /// Waits for a CPU slot, or for so many GPUs, and takes those that serve the tenant best.
     pub(super) async fn lease(self: &Arc<Self>, gpus: u32, tenant: Address) -> Lease {
         let asked = Instant::now();
+        // Whoever gives up waiting may have held up others: dropped after the receiver below, this lets them on.
+        let _turn = Turn(self.clone());
         let (reply, leased) = oneshot::channel();
         let count = gpus.max(1) as usize;
         lock(&self.0).queue(gpus > 0).push_back(Waiter { count, tenant, reply });
-        // Whoever gives up waiting may have held up others: dropped after the receiver, this lets them on.
-        let turn = Turn(self.clone());
-        let leased = leased;
         self.serve();
+        // The board keeps the other end until it has devices to send.
         let Ok(lease) = leased.await else { std::future::pending().await };
         observe::waited("device", asked.elapsed());
-        drop(turn);
         lease
     }
 

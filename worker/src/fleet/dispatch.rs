@@ -16,7 +16,7 @@ use futures::future::join_all;
 use protocol::job::{Envelope, Kind};
 use protocol::resource::Usage;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -119,9 +119,10 @@ impl Shared {
         let outputs = envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
         let most = match kind {
             Kind::Wasm => self.config.execute.wasm.max_outputs,
-            // There, outputs are buffers among others.
+            // On a GPU outputs are buffers among others, and then lie in this machine's memory.
             Kind::Cuda | Kind::Builtin | Kind::Oci => {
-                memory.saturating_mul(u64::from(envelope.program.devices().max(1)))
+                let devices = u64::from(envelope.program.devices().max(1));
+                memory.saturating_mul(devices).min(self.config.execute.cuda.max_outputs)
             }
         };
         if outputs.is_none_or(|outputs| outputs > most) {
@@ -172,7 +173,8 @@ impl Shared {
         });
         let mut results = Vec::new();
         for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
-            let Ended { child, undead, result, .. } = ended;
+            let Ended { child, undead, unbilled, result, .. } = ended;
+            self.unbilled.add(tenant, unbilled, Instant::now());
             if let Some(child) = child {
                 seat.leave(child, tenant);
             }

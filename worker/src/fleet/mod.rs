@@ -19,6 +19,7 @@ mod board;
 mod inventory;
 mod hold;
 mod seat;
+mod unbilled;
 mod share;
 mod totals;
 mod dispatch;
@@ -47,10 +48,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use unbilled::Unbilled;
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -113,6 +115,7 @@ struct Shared {
     pending: Mutex<BTreeSet<Site>>,
     /// The jobs that hold GPUs, by number, and what was found to be wrong with a GPU meanwhile.
     holders: Mutex<BTreeMap<u32, Holder>>,
+    unbilled: Unbilled,
     inventory: watch::Sender<Inventory>,
     health: Health,
     closing: CancellationToken,
@@ -160,6 +163,7 @@ impl Fleet {
             abilities: Mutex::default(),
             pending: Mutex::default(),
             holders: Mutex::default(),
+            unbilled: Unbilled::default(),
             inventory: watch::channel(nothing).0,
             health,
             closing: CancellationToken::new(),
@@ -194,7 +198,12 @@ impl Fleet {
 
     /// Why jobs of this tenant are not run here, in a sentence.
     pub fn admit(&self, tenant: Address) -> Result<(), String> {
-        self.shared.config.sandbox.admit(tenant, self.shared.inventory.borrow().isolation)
+        let sandbox = &self.shared.config.sandbox;
+        sandbox.admit(tenant, self.shared.inventory.borrow().isolation)?;
+        if sandbox.friends.contains(&tenant) {
+            return Ok(());
+        }
+        self.shared.unbilled.check(tenant, Duration::from_secs(sandbox.unbilled_s), Instant::now())
     }
 
     /// Runs a job of a tenant to its end. If the caller goes away, the job is cancelled.

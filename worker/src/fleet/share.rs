@@ -7,6 +7,7 @@ use super::bounds::Bounds;
 use super::child::{Child, REAP_DEADLINE};
 use super::device::Site;
 use super::nursery::{Nursery, Undead, memory_limit};
+use super::unbilled;
 use super::work::{Outputs, Work};
 use crate::execute::{ExecuteError, Produced};
 use crate::observe;
@@ -46,6 +47,8 @@ pub(super) struct Ended {
     pub(super) child: Option<Child>,
     /// The child, if it hangs.
     pub(super) undead: Option<Undead>,
+    /// For how long it had its device beyond the usual and what it used there.
+    pub(super) unbilled: Duration,
     /// The outputs' parts, or why there are none.
     pub(super) result: Result<Vec<Bytes>, ExecuteError>,
     /// Whether the child died before it had read the job, so that another one may as well run it.
@@ -68,7 +71,10 @@ enum Break {
 pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery: &Nursery) -> Ended {
     let outputs = match terms.work.outputs() {
         Ok(outputs) => outputs,
-        Err(error) => return Ended { child: Some(child), undead: None, result: Err(error), unread: false },
+        Err(error) => {
+            let unbilled = Duration::ZERO;
+            return Ended { child: Some(child), undead: None, unbilled, result: Err(error), unread: false };
+        }
     };
     limit_memory(&child, terms.work);
     let mut watch = Watch::new(&child, terms.work);
@@ -92,6 +98,7 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
 struct Watch {
     id: u64,
     kind: Kind,
+    site: Site,
     begin: Instant,
     cpu_before: Option<u64>,
     bounds: Bounds,
@@ -107,6 +114,7 @@ impl Watch {
         Self {
             id: child.next,
             kind: work.envelope.program.kind(),
+            site: child.site,
             begin: Instant::now(),
             cpu_before,
             bounds,
@@ -279,7 +287,8 @@ impl Watch {
         if self.bounds.has_clamped() {
             observe::usage_clamped();
         }
-        Ended { child, undead, result, unread: false }
+        let unbilled = unbilled::beyond(self.site, self.begin.elapsed(), &self.usage);
+        Ended { child, undead, unbilled, result, unread: false }
     }
 }
 

@@ -314,12 +314,19 @@ fn a_job_ends_at_its_wall_time_with_what_was_done() {
 }
 
 #[test]
+fn a_wall_time_without_end_is_none() {
+    let mut job = search(b"", 0, 1);
+    job.envelope.limits.wall_ms = Quantity(u64::MAX);
+    same_as_reference(job);
+}
+
+#[test]
 fn work_beyond_the_order_never_starts() {
     let mut job = search(b"", 0, 1000);
     job.max_units = Quantity(999);
     match run(&EXECUTOR, job) {
         Err(ExecuteError::Limit { detail, usage }) => {
-            assert!(detail.contains("1000 hash of work, maxUnits of the order allows 999"), "{detail}");
+            assert!(detail.contains("1000 hash of work, maxUnits and maxTotal of the order allow 999"), "{detail}");
             assert_eq!(usage, Usage::default());
         }
         other => panic!("not a limit: {other:?}"),

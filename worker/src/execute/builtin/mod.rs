@@ -62,7 +62,7 @@ impl BuiltinExecutor {
         }
         if call.work() > job.max_units.get() {
             let (work, unit, most) = (call.work(), call.unit(), job.max_units);
-            let detail = format!("it is {work} {unit} of work, maxUnits of the order allows {most}");
+            let detail = format!("it is {work} {unit} of work, maxUnits and maxTotal of the order allow {most}");
             return Err(ExecuteError::Limit { detail, usage: Usage::default() });
         }
         job.require_memory(self.memory())?;
