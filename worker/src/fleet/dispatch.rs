@@ -149,9 +149,8 @@ impl Shared {
             }
         };
         let totals = Totals::new(children.len(), &work, progress, stop.clone());
-        let tell = |rank, usage| totals.tell(rank, usage);
         let grace = Duration::from_millis(self.config.sandbox.grace_ms);
-        let terms = Terms { work: &work, grace, cancel: stop, progress: &tell };
+        let terms = Terms { work: &work, grace, cancel: stop, progress: &|rank, usage| totals.tell(rank, usage) };
         let shares = children.into_iter().zip(0u32..).map(|(child, rank)| {
             let terms = &terms;
             async move {
@@ -173,7 +172,7 @@ impl Shared {
         });
         let mut results = Vec::new();
         for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
-            let Ended { child, undead, unbilled, result, .. } = ended;
+            let Ended { child, undead, unbilled, result, unread: _ } = ended;
             self.unbilled.add(tenant, unbilled, Instant::now());
             if let Some(child) = child {
                 seat.leave(child, tenant);
