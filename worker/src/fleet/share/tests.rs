@@ -95,7 +95,8 @@ fn usage(cpu_ms: u64) -> Value {
 
 fn ended(id: u64, lengths: &[u64]) -> Value {
     let outcome = json!({ "produced": { "usage": usage(5), "lengths": lengths } });
-    json!({ "type": "ended", "id": id, "outcome": outcome, "spent": false })
+    let nothing = crate::execute::Compilations::default();
+    json!({ "type": "ended", "id": id, "outcome": outcome, "spent": false, "compilations": nothing })
 }
 
 #[tokio::test]
