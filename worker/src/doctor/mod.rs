@@ -118,9 +118,9 @@ impl fmt::Display for Report {
                 State::Fail => "FAIL",
                 State::Skipped => "-",
             };
-            writeln!(f, "{state:<5} {:<22} {}", check.id, check.found)?;
+            writeln!(f, "{state:<5} {:<28} {}", check.id, check.found)?;
             if let Some(advice) = &check.advice {
-                writeln!(f, "{:<5} {:<22} -> {advice}", "", "")?;
+                writeln!(f, "{:<5} {:<28} -> {advice}", "", "")?;
             }
         }
         let count = |state| self.checks.iter().filter(|check| check.state == state).count();
