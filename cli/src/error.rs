@@ -114,7 +114,7 @@ impl From<VerifyError> for CliError {
         match error {
             VerifyError::NoResult(_) => Self::NotFound(text),
             VerifyError::Keeper(error) => error.into(),
-            VerifyError::Mismatch { .. } | VerifyError::Length { .. } => Self::Failed(text),
+            VerifyError::Mismatch { .. } | VerifyError::Length { .. } | VerifyError::Product(_) => Self::Failed(text),
         }
     }
 }

@@ -3,7 +3,9 @@
 use alloy::primitives::{B256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, EnvelopeError, Kind, Limits, OutputBuffer, Program, Stage, Verify};
+use protocol::job::{
+    Blob, Builtin, Envelope, EnvelopeError, Kind, Language, Limits, OutputBuffer, Program, Stage, Verify,
+};
 use serde::Deserialize;
 use std::fs;
 use std::io;
@@ -32,8 +34,38 @@ pub struct Manifest {
     pub verify: Verify,
     /// The program as a WebAssembly module.
     pub wasm: Option<WasmProgram>,
-    /// The program as CUDA C++.
+    /// The program as CUDA source.
     pub cuda: Option<CudaProgram>,
+    /// A kernel that ships with the worker.
+    pub builtin: Option<BuiltinProgram>,
+    /// A container image.
+    pub oci: Option<OciProgram>,
+}
+
+/// A kernel that ships with the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BuiltinProgram {
+    /// Which, and its parameters.
+    pub call: Builtin,
+    /// keccak256 of the machine code that must run, where it matters.
+    pub cubin: Option<B256>,
+    /// Result hash that its author found.
+    pub expected: Option<B256>,
+}
+
+/// A container image, by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OciProgram {
+    /// Digest of its manifest.
+    pub image: String,
+    /// What runs in it; the image's own command where this is empty.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// How many GPUs it is handed.
+    #[serde(default)]
+    pub devices: u32,
 }
 
 /// A WebAssembly module.
@@ -54,6 +86,12 @@ pub struct WasmProgram {
 pub struct CudaProgram {
     /// The source text.
     pub source: PathBuf,
+    /// What it is written in; CUDA C++ where nothing is said.
+    #[serde(default)]
+    pub language: Language,
+    /// How many devices of one worker run it.
+    #[serde(default = "one")]
+    pub devices: u32,
     /// The compiler; empty for any.
     #[serde(default)]
     pub toolchain: String,
@@ -64,6 +102,10 @@ pub struct CudaProgram {
     pub stages: Vec<Stage>,
     /// Result hash that its author found.
     pub expected: Option<B256>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// A job that can be ordered.
@@ -148,13 +190,19 @@ impl Manifest {
         Ok((manifest, folder))
     }
 
-    /// The only kind of program that there is; `None` where there are two.
-    pub const fn only_kind(&self) -> Option<Kind> {
-        match (&self.wasm, &self.cuda) {
-            (Some(_), None) => Some(Kind::Wasm),
-            (None, Some(_)) => Some(Kind::Cuda),
-            (Some(_), Some(_)) | (None, None) => None,
-        }
+    /// The kinds of program that there are.
+    fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let wasm = self.wasm.as_ref().map(|_| Kind::Wasm);
+        let cuda = self.cuda.as_ref().map(|_| Kind::Cuda);
+        let builtin = self.builtin.as_ref().map(|_| Kind::Builtin);
+        let oci = self.oci.as_ref().map(|_| Kind::Oci);
+        [wasm, cuda, builtin, oci].into_iter().flatten()
+    }
+
+    /// The only kind of program that there is; `None` where there are several.
+    pub fn only_kind(&self) -> Option<Kind> {
+        let mut kinds = self.kinds();
+        kinds.next().filter(|_| kinds.next().is_none())
     }
 
     /// Replaces each file by its hash and length.
@@ -181,27 +229,53 @@ impl Manifest {
         Ok(Prepared { name: self.name.clone(), envelope, spec, blobs, expected })
     }
 
-    fn program(
-        &self,
-        folder: &Path,
-        kind: Kind,
-        blobs: &mut Vec<Bytes>,
-    ) -> Result<(Program, Option<B256>), ManifestError> {
-        match (kind, &self.wasm, &self.cuda) {
-            (Kind::Wasm, Some(wasm), _) => {
-                let module = load(folder, &wasm.module, blobs)?;
-                Ok((Program::Wasm { module, toolchain: wasm.toolchain.clone() }, wasm.expected))
-            }
-            (Kind::Cuda, _, Some(cuda)) => {
-                let source = load(folder, &cuda.source, blobs)?;
-                let (scratch, stages) = (cuda.scratch.clone(), cuda.stages.clone());
-                Ok((Program::Cuda { source, toolchain: cuda.toolchain.clone(), scratch, stages }, cuda.expected))
-            }
-            (Kind::Wasm | Kind::Cuda, _, _) => {
-                let other = self.only_kind().map_or_else(|| "of another manifest".into(), |kind| kind.to_string());
-                Err(ManifestError::NoProgram { name: self.name.clone(), kind, other })
-            }
-        }
+    fn program(&self, folder: &Path, kind: Kind, blobs: &mut Vec<Bytes>) -> Result<Found, ManifestError> {
+        let found = match kind {
+            Kind::Wasm => self.wasm.as_ref().map(|wasm| wasm.program(folder, blobs)),
+            Kind::Cuda => self.cuda.as_ref().map(|cuda| cuda.program(folder, blobs)),
+            Kind::Builtin => self.builtin.as_ref().map(|builtin| Ok(builtin.program())),
+            Kind::Oci => self.oci.as_ref().map(|oci| Ok(oci.program())),
+        };
+        found.unwrap_or_else(|| {
+            let other = self.only_kind().map_or_else(|| "of another manifest".into(), |kind| kind.to_string());
+            Err(ManifestError::NoProgram { name: self.name.clone(), kind, other })
+        })
+    }
+}
+
+type Found = (Program, Option<B256>);
+
+impl WasmProgram {
+    fn program(&self, folder: &Path, blobs: &mut Vec<Bytes>) -> Result<Found, ManifestError> {
+        let module = load(folder, &self.module, blobs)?;
+        Ok((Program::Wasm { module, toolchain: self.toolchain.clone() }, self.expected))
+    }
+}
+
+impl CudaProgram {
+    fn program(&self, folder: &Path, blobs: &mut Vec<Bytes>) -> Result<Found, ManifestError> {
+        let program = Program::Cuda {
+            source: load(folder, &self.source, blobs)?,
+            language: self.language,
+            toolchain: self.toolchain.clone(),
+            devices: self.devices,
+            scratch: self.scratch.clone(),
+            stages: self.stages.clone(),
+        };
+        Ok((program, self.expected))
+    }
+}
+
+impl BuiltinProgram {
+    fn program(&self) -> Found {
+        (Program::Builtin { call: self.call.clone(), cubin: self.cubin }, self.expected)
+    }
+}
+
+impl OciProgram {
+    fn program(&self) -> Found {
+        let (image, command) = (self.image.clone(), self.command.clone());
+        (Program::Oci { image, command, devices: self.devices }, None)
     }
 }
 
@@ -281,6 +355,11 @@ mod tests {
                 assert_eq!(job.envelope.program.kind(), kind);
                 assert!(job.expected.is_some(), "{name} says no expected result for {kind}");
             }
+        }
+        for name in ["hash-search", "matrix-product", "option-price"] {
+            let job = prepare(&examples.join(name), None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(job.envelope.program.kind(), Kind::Builtin);
+            assert!(job.expected.is_some(), "{name} says no expected result");
         }
     }
 }

@@ -50,6 +50,13 @@ impl Roster {
         session
     }
 
+    /// What a worker can run changed: it lost a device, or it drains and has no slots any more.
+    pub fn change(&mut self, worker: Address, capabilities: Capabilities) {
+        if let Some(connected) = self.connected.get_mut(&worker) {
+            connected.capabilities = capabilities;
+        }
+    }
+
     /// A socket has ended; its worker's lease begins, unless it has a newer socket.
     pub fn leave(&mut self, worker: Address, session: Session, now: Instant) {
         if self.connected.get(&worker).is_some_and(|connected| connected.session == session) {
@@ -143,6 +150,7 @@ fn can_run(capabilities: &Capabilities, needs: Needs) -> bool {
     capabilities.kinds.contains(&needs.kind)
         && capabilities.resources.contains(&needs.resource)
         && capabilities.memory >= needs.memory
+        && capabilities.devices >= needs.devices
 }
 
 #[cfg(test)]
@@ -152,12 +160,13 @@ mod tests {
     use protocol::amount::Quantity;
     use protocol::job::Kind;
     use protocol::resource::ResourceId;
+    use protocol::wire::Isolation;
 
     const PROVIDER: Address = Address::repeat_byte(1);
     const LEASE: Duration = Duration::from_secs(30);
 
     fn needs(memory: u64) -> Needs {
-        Needs { kind: Kind::Wasm, resource: ResourceId(2), memory: Quantity(memory) }
+        Needs { kind: Kind::Wasm, resource: ResourceId(2), memory: Quantity(memory), devices: 0 }
     }
 
     fn capabilities(slots: u32) -> Capabilities {
@@ -168,6 +177,8 @@ mod tests {
             memory: Quantity(100),
             toolchains: vec![],
             device: None,
+            devices: 0,
+            isolation: Isolation::default(),
         }
     }
 

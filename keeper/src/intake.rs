@@ -1,15 +1,15 @@
 //! What an offer or an order must be before it may rest in the book. Pure.
 
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::{Blob, Envelope, Kind, MAX_BUFFERS};
+use protocol::job::{Blob, Envelope, MAX_BUFFERS, Program};
 use protocol::order::{Offer, Order};
 use protocol::receipt::Statement;
-use protocol::resource::{Resource, ResourceId, Unit};
-use protocol::voucher::Fees;
+use protocol::resource::{Resource, ResourceId};
+use protocol::voucher::{Fees, most_vouchers};
 use protocol::wire::{Code, Refusal};
 
-/// Nano by which rounding up can raise a voucher above its share of the fees.
-const ROUNDING: u64 = 3;
+/// Milliseconds for which a worker may let a job go on after its wall time, billing it, before it is killed.
+const OVERTIME_MS: u64 = 5_000;
 /// Seconds by which a worker's clock may be ahead of the keeper's.
 const AHEAD: u64 = 3_600;
 
@@ -54,24 +54,6 @@ pub fn receipt(statement: &Statement, outputs: &[Blob], now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Checks that a program of this kind can be metered in the resource's unit.
-pub fn kind(kind: Kind, resource: &Resource) -> Result<(), Refusal> {
-    let right = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    if resource.unit == right {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::Unsupported,
-        format!(
-            "a {kind} job is metered in {right}, but {} is metered in {}: order a resource in {right}",
-            resource.name, resource.unit
-        ),
-    ))
-}
-
 /// How an order will be billed, which decides what its total leaves for the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Billing {
@@ -83,15 +65,21 @@ pub struct Billing {
     pub batch_ms: u64,
 }
 
-/// Most that the provider may bill so that every voucher of the job fits the order's total: each voucher may round
-/// its fees up, and each batch that the job reaches into takes the fee for collecting the channel once.
+/// Most that the provider may bill so that every voucher of the job fits the order's total.
 pub fn cap(order: &Order, envelope: &Envelope, resource: &Resource, billing: &Billing) -> Result<Amount, Refusal> {
-    let wall = envelope.limits.wall_ms.get();
-    let vouchers = (wall / billing.interval_ms.max(1)).saturating_add(2);
-    let batches = (wall / billing.batch_ms.max(1)).min(vouchers);
-    let per_channel = billing.fees.gross(Amount::ZERO, true).unwrap_or(Amount(u64::MAX)).get();
-    let slack = vouchers.saturating_mul(ROUNDING).saturating_add(batches.saturating_mul(per_channel));
-    let cap = billing.fees.net(Amount(order.max_total.get().saturating_sub(slack)), true);
+    if let Program::Builtin { call, .. } = &envelope.program
+        && order.max_units.get() < call.work()
+    {
+        let (work, units, unit) = (call.work(), order.max_units, resource.unit);
+        let detail =
+            format!("the job is {work} {unit} of work, maxUnits allows {units}: it is done whole or not at all");
+        return Err(Refusal::new(Code::BadQuantity, detail));
+    }
+    let run = envelope.limits.wall_ms.get().saturating_add(OVERTIME_MS);
+    let vouchers = most_vouchers(run, billing.interval_ms);
+    // The first batch's fee is the one that every cap leaves room for.
+    let batches = (run / billing.batch_ms.max(1)).min(vouchers);
+    let cap = billing.fees.cap(order.max_total, vouchers, batches);
     let unit = resource.amount(Quantity(1), order.max_price).unwrap_or(Amount(u64::MAX));
     if cap < unit {
         return Err(Refusal::new(
@@ -150,7 +138,8 @@ mod tests {
     use super::*;
     use alloy::primitives::{Address, B256, U256};
     use proptest::prelude::*;
-    use protocol::job::{Limits, OutputBuffer, Program, Verify};
+    use protocol::job::{Builtin, Limits, OutputBuffer, Verify};
+    use protocol::resource::Unit;
     use protocol::voucher::{Account, Payment};
 
     const NOW: Timestamp = Timestamp(1_000);
@@ -224,8 +213,6 @@ mod tests {
         assert_eq!(code(|o| o.max_units = Quantity(0)), Code::BadQuantity);
         assert_eq!(code(|o| o.max_total = Amount(0)), Code::TotalTooSmall);
         assert_eq!(resource(&[cpu()], ResourceId(3)).unwrap_err().code, Code::UnknownResource);
-        assert_eq!(kind(Kind::Cuda, &cpu()).unwrap_err().code, Code::Unsupported);
-        assert_eq!(kind(Kind::Wasm, &cpu()), Ok(()));
     }
 
     #[test]
@@ -234,6 +221,17 @@ mod tests {
         let refusal = cap(&order, &envelope(1), &cpu(), &billing(100, 100, 0)).unwrap_err();
         assert_eq!(refusal.code, Code::TotalTooSmall);
         assert!(refusal.detail.contains("raise maxTotal"), "{refusal}");
+    }
+
+    #[test]
+    fn a_builtin_is_ordered_whole() {
+        let call = Builtin::Hashsearch { start: Quantity(0), count: Quantity(501) };
+        let envelope = Envelope { program: Program::Builtin { call, cubin: None }, ..envelope(1) };
+        let order = Order { max_total: Amount(u64::MAX / 2), ..an_order() };
+        let refusal = cap(&order, &envelope, &cpu(), &billing(100, 100, 0)).unwrap_err();
+        assert_eq!(refusal.code, Code::BadQuantity);
+        let enough = Order { max_units: Quantity(501), ..order };
+        assert!(cap(&enough, &envelope, &cpu(), &billing(100, 100, 0)).is_ok());
     }
 
     #[test]

@@ -49,6 +49,8 @@ fn sample() -> Sample {
         bytes_in: Quantity(4),
         bytes_out: Quantity(5),
         fuel: Quantity(u64::MAX),
+        work: Quantity(6),
+        lease_s: Quantity(7),
     };
     let order = sample_order();
     let offer = Offer {

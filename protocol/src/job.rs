@@ -3,6 +3,15 @@
 //! An envelope travels as JSON and is named by the keccak256 of exactly those bytes, which the order signs as `spec`.
 //! Programs and inputs are named by the keccak256 of their bytes in the same way; all are blobs.
 
+mod program;
+mod builtin;
+
+pub use builtin::{
+    Builtin, Element, Exercise, Fold, FreivaldsError, GEMM_WORKSPACE, Key, MAX_KEYS, MAX_PREFIX_BYTES, OptionPricing,
+    Right, freivalds,
+};
+pub use program::{Argument, Kind, Language, Launch, Program, Stage};
+
 use crate::amount::Quantity;
 use alloy::primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
@@ -11,6 +20,10 @@ use serde::{Deserialize, Serialize};
 pub const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
 /// At most this many inputs, outputs, and scratch buffers each.
 pub const MAX_BUFFERS: usize = 64;
+/// A job runs on at most this many devices of one worker.
+pub const MAX_DEVICES: u32 = 16;
+/// Classes of leases that hold processors and no GPU. Whoever buys one of these is handed none.
+pub const CPU_LEASES: [&str; 2] = ["lease.x86-64", "lease.aarch64"];
 
 /// A job, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,78 +60,6 @@ pub struct OutputBuffer {
     /// Length in bytes.
     pub length: Quantity,
 }
-
-/// What runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Program {
-    /// A WebAssembly module that exports `memory` and `run: () -> i32` (0 is success) and imports only module `capa`.
-    Wasm {
-        /// The binary module.
-        module: Blob,
-        /// What counts its fuel, such as `wasmtime-48`: another runtime may count differently.
-        toolchain: String,
-    },
-    /// CUDA C++ source and the launches to make of it. The client's host code never runs.
-    Cuda {
-        /// The source text.
-        source: Blob,
-        /// The compiler, such as `nvrtc-13.0`; workers with another one refuse the job. Empty for any.
-        toolchain: String,
-        /// Device buffers that start as zeros and are thrown away: their lengths in bytes.
-        scratch: Vec<Quantity>,
-        /// Run in order.
-        stages: Vec<Stage>,
-    },
-}
-
-/// Launches that are repeated as a group, such as the two half-steps of a simulation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Stage {
-    /// How often, at least once.
-    pub repeat: u32,
-    /// Run in order, each after the one before.
-    pub launches: Vec<Launch>,
-}
-
-/// One kernel launch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Launch {
-    /// Name of an `extern "C" __global__` function.
-    pub kernel: String,
-    /// Blocks in the grid.
-    pub grid: [u32; 3],
-    /// Threads in a block.
-    pub block: [u32; 3],
-    /// Dynamic shared memory per block, in bytes.
-    pub shared_memory: u32,
-    /// What the kernel is called with.
-    pub arguments: Vec<Argument>,
-}
-
-/// An argument of a kernel. Scalars are decimal strings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Argument {
-    /// Device pointer to the input of that index.
-    Input(u32),
-    /// Device pointer to the output of that index.
-    Output(u32),
-    /// Device pointer to the scratch buffer of that index.
-    Scratch(u32),
-    /// A 32-bit unsigned integer.
-    U32(u32),
-    /// A 64-bit unsigned integer.
-    U64(Quantity),
-    /// A 32-bit float, by its bits, so that no text rounds it.
-    F32Bits(u32),
-    /// A 64-bit float, by its bits.
-    F64Bits(Quantity),
-}
-
-impl Eq for Argument {}
 
 /// Where a job is stopped, besides the order's `maxUnits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,9 +125,9 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// Every blob that a worker must fetch before it can start: the program first, then the inputs.
+    /// Every blob that a worker must fetch before it can start: the program first, if it is one, then the inputs.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
-        std::iter::once(*self.program.code()).chain(self.inputs.iter().copied())
+        self.program.code().copied().into_iter().chain(self.inputs.iter().copied())
     }
 
     /// Checks the rules of the format.
@@ -204,70 +145,7 @@ impl Envelope {
         if self.limits.wall_ms == Quantity::ZERO || self.limits.memory == Quantity::ZERO {
             return invalid("limits.wallMs and limits.memory must be above zero".into());
         }
-        self.program.validate(self.inputs.len(), self.outputs.len())
-    }
-}
-
-impl Program {
-    /// The blob that holds the code.
-    pub const fn code(&self) -> &Blob {
-        match self {
-            Self::Wasm { module, .. } => module,
-            Self::Cuda { source, .. } => source,
-        }
-    }
-
-    /// `wasm` or `cuda`.
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Wasm { .. } => Kind::Wasm,
-            Self::Cuda { .. } => Kind::Cuda,
-        }
-    }
-
-    fn validate(&self, inputs: usize, outputs: usize) -> Result<(), EnvelopeError> {
-        let Self::Cuda { scratch, stages, .. } = self else { return Ok(()) };
-        let invalid = |text: String| Err(EnvelopeError::Invalid(text));
-        if stages.is_empty() || stages.iter().any(|s| s.repeat == 0 || s.launches.is_empty()) {
-            return invalid("a cuda job needs stages, each with launches and a repeat of at least 1".into());
-        }
-        if scratch.len() > MAX_BUFFERS {
-            return invalid(format!("at most {MAX_BUFFERS} scratch buffers"));
-        }
-        for launch in stages.iter().flat_map(|stage| &stage.launches) {
-            if launch.grid.contains(&0) || launch.block.contains(&0) {
-                return invalid(format!("kernel {} has an empty grid or block", launch.kernel));
-            }
-            let known = launch.arguments.iter().all(|argument| match argument {
-                Argument::Input(i) => (*i as usize) < inputs,
-                Argument::Output(i) => (*i as usize) < outputs,
-                Argument::Scratch(i) => (*i as usize) < scratch.len(),
-                Argument::U32(_) | Argument::U64(_) | Argument::F32Bits(_) | Argument::F64Bits(_) => true,
-            });
-            if !known {
-                return invalid(format!("kernel {} names a buffer that is not declared", launch.kernel));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Kinds of programs; a worker says which it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Kind {
-    /// WebAssembly on a CPU.
-    Wasm,
-    /// CUDA C++ on a GPU.
-    Cuda,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Wasm => "wasm",
-            Self::Cuda => "cuda",
-        })
+        self.program.validate(&self.inputs, &self.outputs, self.limits.memory)
     }
 }
 
@@ -280,6 +158,7 @@ pub fn result_hash(outputs: &[Blob]) -> B256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::{Resource, Unit};
 
     fn envelope() -> Envelope {
         let blob = Blob { hash: keccak256("x"), length: Quantity(1) };
@@ -287,10 +166,13 @@ mod tests {
             version: 1,
             program: Program::Cuda {
                 source: blob,
+                language: Language::Cuda,
                 toolchain: String::new(),
+                devices: 1,
                 scratch: vec![Quantity(64)],
                 stages: vec![Stage {
                     repeat: 3,
+                    graph: false,
                     launches: vec![Launch {
                         kernel: "step".into(),
                         grid: [1, 1, 1],
@@ -321,6 +203,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_runs_for_nothing() {
+        let class = |name: &str, unit| Resource {
+            id: crate::resource::ResourceId(1),
+            name: name.into(),
+            unit,
+            scale: Quantity(1),
+        };
+        let cuda = envelope().program;
+        assert_eq!(cuda.check_resource(&class("gpu.h200", Unit::GpuMs)), Ok(()));
+        assert!(cuda.check_resource(&class("cpu.x86-64", Unit::CpuMs)).unwrap_err().contains("billed in GPU-ms"));
+        let call = Builtin::Hashsearch { start: Quantity(0), count: Quantity(1) };
+        let builtin = Program::Builtin { call, cubin: None };
+        assert_eq!(builtin.check_resource(&class("hashsearch.keccak256", Unit::Hash)), Ok(()));
+        let other = builtin.check_resource(&class("hashsearch.md5", Unit::Hash)).unwrap_err();
+        assert!(other.contains("bought as hashsearch.keccak256"), "{other}");
+        let container = |devices| Program::Oci { image: String::new(), command: vec![], devices };
+        let (gpu, cpu) = (class("lease.h200", Unit::LeaseS), class("lease.x86-64", Unit::LeaseS));
+        assert_eq!((container(2).check_resource(&gpu), container(0).check_resource(&cpu)), (Ok(()), Ok(())));
+        let cheap = container(1).check_resource(&cpu).unwrap_err();
+        assert!(cheap.contains("without GPUs"), "{cheap}");
+    }
+
+    #[test]
     fn broken_rules_are_named() {
         let mut broken: Vec<(Envelope, &str)> = Vec::new();
         let mut e = envelope();
@@ -337,6 +242,14 @@ mod tests {
             stages[0].launches[0].block[1] = 0;
         }
         broken.push((e, "empty grid or block"));
+        let mut e = envelope();
+        if let Program::Cuda { devices, .. } = &mut e.program {
+            *devices = 3;
+        }
+        broken.push((e, "multiple of the 3 devices"));
+        let mut e = envelope();
+        e.program = Program::Oci { image: "alpine:3".into(), command: vec![], devices: 0 };
+        broken.push((e, "must be a digest"));
         for (envelope, word) in broken {
             let error = envelope.validate().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

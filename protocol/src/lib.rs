@@ -31,3 +31,4 @@ pub mod tree;
 pub mod batch;
 pub mod model;
 pub mod wire;
+pub mod benchmark;

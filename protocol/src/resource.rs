@@ -31,7 +31,35 @@ pub enum Unit {
     /// Bytes sent to the client.
     #[serde(rename = "byte")]
     BytesOut,
+    /// Floating-point or integer operations of a matrix product: 2 m n k.
+    #[serde(rename = "FLOP")]
+    Flop,
+    /// Steps of simulated paths.
+    #[serde(rename = "path")]
+    Path,
+    /// Hashes computed.
+    #[serde(rename = "hash")]
+    Hash,
+    /// Keys sorted or reduced.
+    #[serde(rename = "key")]
+    Key,
+    /// Seconds for which a container holds its part of the machine, counted once for each GPU where it holds several.
+    #[serde(rename = "lease-s")]
+    LeaseS,
 }
+
+/// Every unit that this version meters.
+const UNITS: [Unit; 9] = [
+    Unit::GpuMs,
+    Unit::CpuMs,
+    Unit::MemoryMibS,
+    Unit::BytesOut,
+    Unit::Flop,
+    Unit::Path,
+    Unit::Hash,
+    Unit::Key,
+    Unit::LeaseS,
+];
 
 impl Unit {
     /// The text of the unit in the catalog and in JSON.
@@ -41,6 +69,11 @@ impl Unit {
             Self::CpuMs => "vCPU-ms",
             Self::MemoryMibS => "MiB-s",
             Self::BytesOut => "byte",
+            Self::Flop => "FLOP",
+            Self::Path => "path",
+            Self::Hash => "hash",
+            Self::Key => "key",
+            Self::LeaseS => "lease-s",
         }
     }
 }
@@ -59,10 +92,7 @@ pub struct UnknownUnit(pub String);
 impl FromStr for Unit {
     type Err = UnknownUnit;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::GpuMs, Self::CpuMs, Self::MemoryMibS, Self::BytesOut]
-            .into_iter()
-            .find(|unit| unit.as_str() == text)
-            .ok_or_else(|| UnknownUnit(text.to_owned()))
+        UNITS.into_iter().find(|unit| unit.as_str() == text).ok_or_else(|| UnknownUnit(text.to_owned()))
     }
 }
 
@@ -119,6 +149,10 @@ pub struct Usage {
     pub bytes_out: Quantity,
     /// WebAssembly fuel burned; zero for other kinds.
     pub fuel: Quantity,
+    /// Work units of a builtin kernel, which follow from the job alone; zero for other kinds.
+    pub work: Quantity,
+    /// Seconds for which a container held its lease, times the GPUs where there are several; zero for other kinds.
+    pub lease_s: Quantity,
 }
 
 impl Usage {
@@ -129,6 +163,8 @@ impl Usage {
             Unit::CpuMs => self.cpu_ms,
             Unit::MemoryMibS => self.memory_mib_s,
             Unit::BytesOut => self.bytes_out,
+            Unit::Flop | Unit::Path | Unit::Hash | Unit::Key => self.work,
+            Unit::LeaseS => self.lease_s,
         }
     }
 
@@ -140,6 +176,8 @@ impl Usage {
             && self.bytes_in >= earlier.bytes_in
             && self.bytes_out >= earlier.bytes_out
             && self.fuel >= earlier.fuel
+            && self.work >= earlier.work
+            && self.lease_s >= earlier.lease_s
     }
 
     /// The EIP-712 struct hash that a receipt carries.
@@ -152,6 +190,8 @@ impl Usage {
             bytesIn: self.bytes_in.get(),
             bytesOut: self.bytes_out.get(),
             fuel: self.fuel.get(),
+            work: self.work.get(),
+            leaseS: self.lease_s.get(),
         }
         .eip712_hash_struct()
     }

@@ -6,7 +6,7 @@ mod views;
 mod refusal;
 mod frames;
 
-pub use frames::{Capabilities, FromClient, FromWorker, ToClient, ToWorker, login_digest};
+pub use frames::{Capabilities, FromClient, FromWorker, Isolation, IsolationLevel, ToClient, ToWorker, login_digest};
 pub use refusal::{Code, Refusal};
 pub use views::{
     BatchState, BatchView, Book, ChannelView, Info, JobState, JobView, Level, OfferTaken, OfferView, OrderTaken,

@@ -1,5 +1,5 @@
 //! What a service says about itself on its admin port: `/healthz` (the process answers), `/readyz` (every part
-//! does its work) and `/metrics`.
+//! does its work) and `/metrics`; and what it can be told there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +66,21 @@ pub async fn serve_admin(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
-    let router = Router::new()
+    serve_admin_with(listener, health, metrics, Router::new(), shutdown).await
+}
+
+/// The same, with what a service can be told beside it. Whoever reaches the port reaches `more`: it checks who asks.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_admin_with(
+    listener: TcpListener,
+    health: Health,
+    metrics: Metrics,
+    more: Router,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
+    let router = more
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || async move { readiness(&health) }))
         .route("/metrics", get(move || async move { exposition(&metrics) }));

@@ -1,6 +1,7 @@
 //! The HTTP server of a service.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +13,8 @@ use crate::shutdown::Shutdown;
 /// How long open requests may take to finish once shutdown began: event streams never finish by themselves.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves `router` until `shutdown`, then lets the open requests finish for a few seconds.
+/// Serves `router` until `shutdown`, then lets the open requests finish for a few seconds. Handlers can ask who is
+/// connected by `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 /// When the listener fails.
@@ -24,7 +26,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
         }
     });
     let token = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { token.cancelled().await });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move { token.cancelled().await });
     tokio::select! {
         result = server => result,
         () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => {

@@ -38,12 +38,24 @@ impl Default for Stage {
 }
 
 /// Resource classes of a new chain: name, base unit, scale, weight in standard compute units.
-pub const RESOURCES: [(&str, Unit, u64, u64); 5] = [
+pub const RESOURCES: [(&str, Unit, u64, u64); 17] = [
     ("gpu.h200", Unit::GpuMs, 3_600_000, 1_000_000),
     ("cpu.x86-64", Unit::CpuMs, 3_600_000, 1_000),
     ("memory", Unit::MemoryMibS, 3_686_400, 100),
     ("storage", Unit::MemoryMibS, 3_686_400, 1),
     ("egress", Unit::BytesOut, 1_073_741_824, 10),
+    ("lease.h200", Unit::LeaseS, 3_600, 1_000_000),
+    ("lease.x86-64", Unit::LeaseS, 3_600, 1_000),
+    ("hashsearch.keccak256", Unit::Hash, 1_000_000_000, 10),
+    ("gemm.bf16", Unit::Flop, 1_000_000_000_000_000, 37),
+    ("gemm.fp16", Unit::Flop, 1_000_000_000_000_000, 37),
+    ("gemm.int8", Unit::Flop, 1_000_000_000_000_000, 19),
+    ("montecarlo.european", Unit::Path, 1_000_000_000_000, 550),
+    ("montecarlo.asian", Unit::Path, 1_000_000_000_000, 800),
+    ("sort.u32", Unit::Key, 1_000_000_000, 10),
+    ("sort.u64", Unit::Key, 1_000_000_000, 40),
+    ("reduce.u32", Unit::Key, 1_000_000_000_000, 28),
+    ("reduce.u64", Unit::Key, 1_000_000_000_000, 56),
 ];
 
 /// The resource class of that name, as [`deploy`] numbers it.

@@ -1,7 +1,7 @@
 //! The services of a test network: in this process, or as a child that can be killed like any other program.
 
 use crate::layout::Layout;
-use crate::tools::Process;
+use crate::tools::{self, Process};
 use anyhow::{Context, bail};
 use service::shutdown::{Shutdown, on_signal};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,12 @@ async fn run_until(service: Service, config: PathBuf, shutdown: Shutdown) -> any
             let indexer = indexer::Indexer::bind(service::config::load(config, "CAPA_INDEXER_")?).await?;
             Ok(indexer.run(shutdown).await?)
         }
-        Service::Worker => Ok(worker::run(service::config::load(config, "CAPA_WORKER_")?, shutdown).await?),
+        Service::Worker => {
+            let mut config: worker::Config = service::config::load(config, "CAPA_WORKER_")?;
+            // This process is not `capa-worker`, whose processes run the jobs.
+            config.runner = tools::capa_worker()?;
+            Ok(worker::run(config, shutdown).await?)
+        }
     }
 }
 

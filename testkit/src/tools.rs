@@ -29,6 +29,15 @@ pub fn foundry(tool: &str) -> anyhow::Result<PathBuf> {
     on_path(tool).with_context(|| format!("{tool} is not installed: run `npm ci` in the checkout's root"))
 }
 
+/// `capa-worker`, as it was built with this program: beside it, or beside the folder in which cargo keeps tests.
+pub fn capa_worker() -> anyhow::Result<PathBuf> {
+    let own = env::current_exe().context("this program does not know where it lies")?;
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("capa-worker")).find(|path| path.is_file());
+    found.with_context(|| {
+        format!("capa-worker does not lie beside {}: build it by `cargo build --package worker`", own.display())
+    })
+}
+
 fn on_path(tool: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(tool)).find(|path| path.is_file())
 }

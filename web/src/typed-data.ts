@@ -38,6 +38,8 @@ export const types = {
     { name: "bytesIn", type: "uint64" },
     { name: "bytesOut", type: "uint64" },
     { name: "fuel", type: "uint64" },
+    { name: "work", type: "uint64" },
+    { name: "leaseS", type: "uint64" },
   ],
   Offer: [
     { name: "provider", type: "address" },

@@ -3,6 +3,7 @@
 use crate::execute::ExecuteConfig;
 use alloy::primitives::Address;
 use protocol::amount::{Amount, Price, Quantity};
+use protocol::wire::{Isolation, IsolationLevel};
 use serde::Deserialize;
 use service::chain::client::ChainConfig;
 use service::keystore::KeySource;
@@ -16,6 +17,8 @@ use url::Url;
 pub struct Config {
     /// The keeper to work for. A worker without one serves its direct endpoint only.
     pub keeper: Option<Url>,
+    /// An indexer that `status` and `doctor` ask how the market sees this provider; the worker runs without it.
+    pub indexer: Option<Url>,
     /// Whose worker this is: the registered address that is paid.
     pub provider: Address,
     /// The worker key. It signs receipts and offers and pays the gas of claims; it never holds earnings.
@@ -42,9 +45,19 @@ pub struct Config {
     pub claim: ClaimConfig,
     /// The endpoint for clients that pay without a keeper.
     pub direct: Option<DirectConfig>,
+    /// How the worker ends.
+    #[serde(default)]
+    pub drain: DrainConfig,
     /// Devices and libraries of the executors.
     #[serde(default)]
     pub execute: ExecuteConfig,
+    /// How jobs are kept apart from the machine and from each other.
+    #[serde(default)]
+    pub sandbox: SandboxConfig,
+    /// The program that jobs' processes run, `capa-worker`. No key of the file: it is this very program, even after
+    /// the file it was started from was replaced. Only programs that hold a worker in themselves name another one.
+    #[serde(skip, default = "this_program")]
+    pub runner: PathBuf,
 }
 
 /// A resource for sale.
@@ -66,8 +79,10 @@ pub struct OfferConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Most that a job may have used and nobody accepted to pay; then it is stopped.
+    /// Most that the jobs of one channel may have used together and nobody accepted to pay; then they are stopped.
     pub unaccepted: Amount,
+    /// The same for the running jobs of all channels with one keeper, and of all direct channels.
+    pub unaccepted_keeper: Amount,
     /// Longest that a receipt may wait for its payment while the job runs, in milliseconds; then it is stopped.
     pub patience_ms: u64,
     /// Most that one channel may owe in batches that are not final.
@@ -84,6 +99,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             unaccepted: Amount(100_000_000),
+            unaccepted_keeper: Amount(1_000_000_000),
             patience_ms: 60_000,
             channel: Amount(20_000_000_000),
             keeper: Amount(200_000_000_000),
@@ -97,8 +113,13 @@ impl Default for Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimConfig {
-    /// Least amount of final earnings worth the gas of a claim, in nano CAPA.
+    /// Least amount of final earnings that is claimed, in nano CAPA.
     pub minimum: Amount,
+    /// What one whole coin of the chain (10^18 of its smallest unit) is worth, in nano CAPA: by this the gas of a payout
+    /// is weighed. With 0 it is not, and only `minimum` and `direct.redeem` count.
+    pub coin_price: Amount,
+    /// Most of a payout that its gas may cost, in basis points; what would cost more waits for cheaper gas.
+    pub max_cost_bps: u16,
     /// How often the keeper's batches are looked at, in milliseconds.
     pub poll_ms: u64,
     /// Most items of one claim.
@@ -107,7 +128,27 @@ pub struct ClaimConfig {
 
 impl Default for ClaimConfig {
     fn default() -> Self {
-        Self { minimum: Amount(1_000_000_000), poll_ms: 5_000, batches: 64 }
+        Self {
+            minimum: Amount(1_000_000_000),
+            coin_price: Amount::ZERO,
+            max_cost_bps: 1_000,
+            poll_ms: 5_000,
+            batches: 64,
+        }
+    }
+}
+
+/// How the worker ends.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// Longest that running jobs and their payments are waited for, in seconds.
+    pub timeout_s: u64,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { timeout_s: 600 }
     }
 }
 
@@ -130,6 +171,79 @@ pub struct DirectConfig {
     /// Least amount of a channel worth the gas of a redemption, in nano CAPA.
     #[serde(default = "redeem")]
     pub redeem: Amount,
+}
+
+/// How jobs are kept apart from the machine and from each other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// Jobs of strangers run only where at least this is in force.
+    pub require: IsolationLevel,
+    /// Payers whose jobs run whatever is in force.
+    pub friends: Vec<Address>,
+    /// User numbers for jobs' processes, which nothing else on the machine may have. Used by a worker that is root.
+    pub users: Users,
+    /// How long one payer's jobs may have had devices within an hour without being billed for it, such as for compiling, in
+    /// seconds. What any job takes is not counted. Above this its jobs are refused until the hour is over.
+    pub unbilled_s: u64,
+    /// How long a process waits for another job of its tenant before it is ended, in seconds.
+    pub idle_s: u64,
+    /// How long a job may go on after its wall time, or after it was told to stop, before its process is killed, in
+    /// milliseconds.
+    pub grace_ms: u64,
+}
+
+/// A range of user numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// The first.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            require: IsolationLevel::Confined,
+            friends: Vec::new(),
+            users: Users { first: 700_000, count: 1_000 },
+            unbilled_s: 120,
+            idle_s: 300,
+            grace_ms: 5_000,
+        }
+    }
+}
+
+impl SandboxConfig {
+    /// Whether a tenant's jobs may run with only this in force, or a sentence that says what is missing.
+    pub fn admit(&self, tenant: Address, isolation: Isolation) -> Result<(), String> {
+        if isolation.level() >= self.require || self.friends.contains(&tenant) {
+            return Ok(());
+        }
+        let Isolation { rlimits, landlock, seccomp, user, network, cgroup } = isolation;
+        let strict = self.require == IsolationLevel::Isolated;
+        let missing: Vec<&str> = [
+            (!rlimits, "resource limits"),
+            (!landlock, "file access rules (Landlock)"),
+            (!seccomp, "a system call filter (seccomp)"),
+            (strict && !user, "users of their own"),
+            (strict && !network, "a network of their own"),
+            (strict && cgroup == 0, "a control group"),
+        ]
+        .into_iter()
+        .filter_map(|(is_missing, name)| is_missing.then_some(name))
+        .collect();
+        Err(format!(
+            "this worker runs jobs of strangers only where they are better kept apart: {} missing here (its operator \
+             finds out why by `capa-worker doctor`, adds payers to sandbox.friends, or lowers sandbox.require)",
+            match missing.as_slice() {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(", ")),
+            }
+        ))
+    }
 }
 
 /// A key of the configuration contradicts another.
@@ -163,8 +277,12 @@ impl Config {
             (zero_capacity, "offers.capacity"),
             (self.offers.iter().any(|offer| offer.lifetime == 0), "offers.lifetime"),
             (self.limits.unaccepted == Amount::ZERO, "limits.unaccepted"),
+            (self.limits.unaccepted_keeper == Amount::ZERO, "limits.unaccepted_keeper"),
+            (self.claim.max_cost_bps == 0, "claim.max_cost_bps"),
             (self.claim.poll_ms == 0, "claim.poll_ms"),
             (self.claim.batches == 0, "claim.batches"),
+            (self.sandbox.users.count == 0, "sandbox.users.count"),
+            (self.sandbox.users.first == 0, "sandbox.users.first"),
             (self.direct.as_ref().is_some_and(|direct| direct.interval_ms == 0), "direct.interval_ms"),
         ] {
             if zero {
@@ -173,6 +291,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The file that this process runs, by its open handle rather than by its name.
+pub(crate) fn this_program() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -231,13 +354,69 @@ mod tests {
         let defaults = Limits::default();
         assert_eq!(full.limits.unaccepted, defaults.unaccepted);
         assert_eq!(full.limits.keeper, defaults.keeper);
+        assert_eq!(full.limits.unaccepted_keeper, defaults.unaccepted_keeper);
         assert_eq!(full.claim.minimum, ClaimConfig::default().minimum);
+        assert_eq!(full.sandbox, SandboxConfig::default());
+        assert_eq!(full.execute.cuda, crate::execute::CudaConfig::default());
+        assert_eq!(full.claim.coin_price, ClaimConfig::default().coin_price);
+        assert_eq!(full.claim.max_cost_bps, ClaimConfig::default().max_cost_bps);
+        assert_eq!(full.drain.timeout_s, DrainConfig::default().timeout_s);
     }
 
     #[test]
     fn unknown_keys_are_refused() {
         let text = format!("speed = 9\n{EXAMPLE}");
         assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("speed"));
+    }
+
+    /// The keys that a section may have, as its type tells them to whoever writes another one into it.
+    fn keys(header: &str) -> Vec<String> {
+        let text = match header {
+            "" => format!("zzz = 0\n{EXAMPLE}"),
+            header => EXAMPLE.replacen(&format!("\n{header}\n"), &format!("\n{header}\nzzz = 0\n"), 1),
+        };
+        let error = toml::from_str::<Config>(&text).unwrap_err().message().to_owned();
+        let (_, known) = error.split_once("expected").unwrap_or_else(|| panic!("{header}: {error}"));
+        known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        let headers: Vec<&str> = EXAMPLE.lines().filter(|line| line.starts_with('[')).collect();
+        assert!(headers.len() > 8, "{headers:?}");
+        for header in std::iter::once("").chain(headers.iter().copied()) {
+            let body = EXAMPLE.lines().skip_while(|line| !header.is_empty() && *line != header);
+            let body: Vec<&str> = body.skip(usize::from(!header.is_empty())).collect();
+            let own = body.iter().take_while(|line| !line.starts_with('[')).map(|line| line.trim_start_matches("# "));
+            let own: Vec<&str> = own.collect();
+            let name = header.trim_matches(['[', ']']);
+            for key in keys(header) {
+                let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                // Whoever sells an emulation's results is in the wrong network.
+                let is_for_tests = path == "execute.cuda.allow_emulated";
+                let stands = own.iter().any(|line| line.starts_with(&format!("{key} = ")));
+                let is_section = headers.iter().any(|header| {
+                    let other = header.trim_matches(['[', ']']);
+                    other == path || other.starts_with(&format!("{path}."))
+                });
+                assert!(stands || is_section || is_for_tests, "worker.example.toml does not show {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_are_told_what_is_missing() {
+        let friend = Address::repeat_byte(7);
+        let config = SandboxConfig { friends: vec![friend], ..SandboxConfig::default() };
+        let confined = Isolation { rlimits: true, landlock: true, seccomp: true, ..Isolation::default() };
+        assert_eq!(config.admit(Address::ZERO, confined), Ok(()));
+        let open = Isolation { landlock: false, ..confined };
+        let text = config.admit(Address::ZERO, open).unwrap_err();
+        assert!(text.contains("file access rules (Landlock) is missing here"), "{text}");
+        assert_eq!(config.admit(friend, open), Ok(()));
+        let strict = SandboxConfig { require: IsolationLevel::Isolated, ..config };
+        let text = strict.admit(Address::ZERO, Isolation { user: true, ..confined }).unwrap_err();
+        assert!(text.contains("a network of their own, a control group are missing here"), "{text}");
     }
 
     #[test]

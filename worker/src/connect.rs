@@ -3,21 +3,23 @@
 //! Reports are read from the ledger, so a new socket simply starts with everything that is not paid yet.
 
 mod frames;
+mod reports;
 
 use crate::credit::{self, Incoming};
+use crate::drain;
 use crate::ledger::{Assignment, JobRow, JobStage, LedgerError};
 use crate::link::KeeperLink;
-use crate::node::{HOLD_SECONDS, now};
+use crate::node::now;
 use crate::observe;
 use crate::offer::Offers;
 use crate::outlet::Outlet;
 use alloy::primitives::Address;
 use frames::{ConnectError, Socket, next_frame, send};
 use futures::{SinkExt, StreamExt};
-use protocol::amount::{Amount, Price, Timestamp};
+use protocol::amount::{Amount, Price};
 use protocol::order::{JobId, SignedOrder};
 use protocol::voucher::ChannelId;
-use protocol::wire::{Code, FromWorker, Info, Refusal, ToWorker, login_digest};
+use protocol::wire::{Capabilities, Code, FromWorker, Info, Refusal, ToWorker, login_digest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +54,8 @@ pub(crate) async fn run(link: Arc<KeeperLink>) {
     }
     let (credits, incoming) = mpsc::channel(QUEUE);
     let mut crediting = tokio::spawn(credit::run(link.clone(), incoming));
-    let mut connection = Connection { link: link.clone(), offers, credits, sent: HashMap::new() };
+    let mut connection =
+        Connection { link: link.clone(), offers, credits, sent: HashMap::new(), told: None, drains_since: None };
     let mut pause = BACKOFF.0;
     while !node.shutdown.is_cancelled() {
         let result = tokio::select! {
@@ -87,6 +90,10 @@ struct Connection {
     credits: mpsc::Sender<Incoming>,
     /// The newest sequence of each job that went over the socket that is open now.
     sent: HashMap<JobId, u64>,
+    /// What the keeper was last told that this worker can run.
+    told: Option<Capabilities>,
+    /// When this connection saw the drain begin.
+    drains_since: Option<Instant>,
 }
 
 impl Connection {
@@ -95,6 +102,7 @@ impl Connection {
         let (mut socket, info) = timeout(HANDSHAKE, self.log_in()).await.map_err(|_| ConnectError::Silent)??;
         *pause = BACKOFF.0;
         observe::connected(info.keeper);
+        self.link.node.ledger.set_keeper(info.keeper, self.link.api.base()).await?;
         self.link.set_info(info);
         self.link.set_up(true);
         self.link.node.report_keeper(Ok(()));
@@ -107,12 +115,23 @@ impl Connection {
         let link = self.link.clone();
         loop {
             tokio::select! {
+                () = link.node.drain.cancelled(), if self.drains_since.is_none() => {
+                    self.drains_since = Some(Instant::now());
+                    self.announce(&mut socket).await?;
+                }
                 message = socket.next() => {
                     heard = Instant::now();
                     self.receive(&mut socket, message).await?;
                 }
                 () = link.reports_due() => self.report(&mut socket).await?,
-                _ = renewals.tick() => self.publish(&mut socket).await?,
+                () = link.offers_due() => {
+                    self.offers.reconnected();
+                    self.publish(&mut socket).await?;
+                }
+                _ = renewals.tick() => {
+                    self.announce(&mut socket).await?;
+                    self.publish(&mut socket).await?;
+                }
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err(ConnectError::Silent);
@@ -123,21 +142,22 @@ impl Connection {
         }
     }
 
-    async fn log_in(&self) -> Result<(Socket, Info), ConnectError> {
+    async fn log_in(&mut self) -> Result<(Socket, Info), ConnectError> {
         let (link, node) = (&self.link, &self.link.node);
-        let info = link.fetch_info().await?;
+        let info = link.api.fetch_info().await?;
         let keeper = info.keeper;
         self.check_terms(&info, keeper)?;
-        let url = link.socket()?;
+        let url = link.api.socket()?;
         let (mut socket, _) = connect_async_with_config(url.as_str(), None, true).await?;
         let nonce = match next_frame(&mut socket).await? {
             ToWorker::Challenge { nonce } => nonce,
             other => return Err(ConnectError::Protocol(format!("{other:?} instead of a challenge"))),
         };
         let open = node.ledger.open_jobs(info.keeper).await?;
+        let capabilities = self.capabilities();
         let hello = FromWorker::Hello {
             provider: node.config.provider,
-            capabilities: node.capabilities(),
+            capabilities: capabilities.clone(),
             jobs: open.iter().filter(|row| !(row.stage == JobStage::Failed && row.reported)).map(job_of).collect(),
             signature: node.key.sign(login_digest(info.keeper, nonce)),
         };
@@ -145,10 +165,31 @@ impl Connection {
         match next_frame(&mut socket).await? {
             ToWorker::Welcome { info } => {
                 self.check_terms(&info, keeper)?;
+                self.told = Some(capabilities);
                 Ok((socket, info))
             }
             other => Err(ConnectError::Protocol(format!("{other:?} instead of a welcome"))),
         }
+    }
+
+    /// What this worker can run now; while it drains it has no slots.
+    fn capabilities(&self) -> Capabilities {
+        let node = &self.link.node;
+        let mut capabilities = node.capabilities();
+        if node.drain.is_cancelled() {
+            capabilities.slots = 0;
+        }
+        capabilities
+    }
+
+    /// Tells the keeper once what changed in that.
+    async fn announce(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
+        let capabilities = self.capabilities();
+        if self.told.as_ref() != Some(&capabilities) {
+            send(socket, &FromWorker::Changed { capabilities: capabilities.clone() }).await?;
+            self.told = Some(capabilities);
+        }
+        Ok(())
     }
 
     fn check_terms(&self, info: &Info, keeper: Address) -> Result<(), ConnectError> {
@@ -196,6 +237,10 @@ impl Connection {
             return send(socket, &FromWorker::Failed { job, refusal }).await;
         }
         match frame {
+            ToWorker::Assign { order, .. } if self.drains_since.is_some_and(|since| since.elapsed() > drain::GRACE) => {
+                let job = order.order.id();
+                return self.decline(socket, job).await;
+            }
             ToWorker::Assign { order, channel, price, cap } => {
                 self.offers.matched(order.order.resource, order.order.max_units);
                 self.assign(order, channel, price, cap).await?;
@@ -255,11 +300,12 @@ impl Connection {
             self.link.changed(job);
             return Ok(());
         }
-        let link = self.link.clone();
+        let (link, asked) = (self.link.clone(), Instant::now());
         tokio::spawn(async move {
             // The keeper may hear of a job's end a moment before its slot is free here.
             if let Ok(Ok(slot)) = timeout(SLOT_WAIT, node.slots.clone().acquire_owned()).await {
-                node.run_job(link.as_ref(), &assignment, &stop, slot).await;
+                observe::waited("slot", asked.elapsed());
+                node.run_to_its_end(link.as_ref(), &assignment, &stop, slot).await;
                 return;
             }
             node.unregister(job);
@@ -278,89 +324,11 @@ impl Connection {
         Ok(row.is_some_and(|row| Some(row.assignment.keeper) != self.link.keeper()))
     }
 
-    /// The keeper will not take a receipt. Only the newest one decides: older ones may merely have come twice.
-    async fn refused(&mut self, job: JobId, sequence: u64, refusal: Refusal) -> Result<(), ConnectError> {
-        let node = &self.link.node;
-        let newest = node.ledger.newest_receipt(job).await?;
-        if newest.is_none_or(|newest| newest.statement.sequence != sequence) || node.stop(job, refusal.clone()) {
-            return Ok(());
-        }
-        match node.ledger.job(job).await? {
-            Some(row) if row.stage == JobStage::Delivered => self.give_up(&row, &refusal, false).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// The keeper is through with a job that does not run here: it ended already, or was never known.
-    async fn stopped(&mut self, socket: &mut Socket, job: JobId, refusal: Refusal) -> Result<(), ConnectError> {
-        let ledger = &self.link.node.ledger;
-        let Some(row) = ledger.job(job).await? else {
-            let refusal = Refusal::new(Code::NodeFailed, "the job does not run on this worker");
-            return send(socket, &FromWorker::Failed { job, refusal }).await;
-        };
-        if row.stage == JobStage::Delivered {
-            self.give_up(&row, &refusal, true).await?;
-        }
-        Ok(())
-    }
-
-    /// A delivered job that will not be paid any more; what is unpaid counts against its channel. Unless the keeper
-    /// `knows`, it is told, so that it does not wait for another last receipt.
-    async fn give_up(&self, row: &JobRow, refusal: &Refusal, knows: bool) -> Result<(), ConnectError> {
-        let (ledger, job) = (&self.link.node.ledger, row.assignment.job());
-        let billed = ledger.newest_receipt(job).await?.map_or(Amount::ZERO, |newest| newest.statement.amount);
-        if row.paid >= billed {
-            ledger.close_job(job).await?;
-        } else {
-            ledger.fail(job, None, refusal, now()).await?;
-            ledger.set_reported(job, knows).await?;
-            self.link.changed(job);
-        }
-        Ok(())
-    }
-
-    /// Sends every receipt and failure that the keeper has not heard over this socket.
-    async fn report(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
-        let Some(keeper) = self.link.keeper() else { return Ok(()) };
-        let ledger = &self.link.node.ledger;
-        ledger.close_ended(keeper, Timestamp(now().get().saturating_sub(HOLD_SECONDS))).await?;
-        for row in ledger.open_jobs(keeper).await? {
-            self.report_job(socket, row.assignment.job()).await?;
-        }
-        Ok(())
-    }
-
-    async fn report_job(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
-        let ledger = &self.link.node.ledger;
-        // One read: how a job ended must not go out before its last receipt, nor that without its outputs.
-        let Some((row, receipts)) = ledger.job_and_receipts(job).await? else { return Ok(()) };
-        let billed = receipts.last().map_or(Amount::ZERO, |last| last.statement.amount);
-        if row.stage == JobStage::Failed && row.reported && row.paid >= billed {
-            ledger.close_job(job).await?;
-            return Ok(());
-        }
-        for receipt in receipts {
-            let statement = &receipt.statement;
-            let is_paid = statement.amount <= row.paid && !statement.is_final();
-            let is_sent = self.sent.get(&job).is_some_and(|sent| *sent >= statement.sequence);
-            if is_paid || is_sent {
-                continue;
-            }
-            let outputs = if statement.is_final() { row.outputs.clone() } else { Vec::new() };
-            self.sent.insert(job, statement.sequence);
-            send(socket, &FromWorker::Receipt { receipt, outputs }).await?;
-        }
-        if row.stage == JobStage::Failed && !row.reported {
-            let unexplained = || Refusal::new(Code::NodeFailed, "the job failed");
-            let refusal = row.refusal.clone().unwrap_or_else(unexplained);
-            send(socket, &FromWorker::Failed { job, refusal }).await?;
-            ledger.set_reported(job, true).await?;
-        }
-        Ok(())
-    }
-
     async fn publish(&mut self, socket: &mut Socket) -> Result<(), ConnectError> {
         let node = self.link.node.clone();
+        if node.drain.is_cancelled() {
+            return Ok(());
+        }
         for offer in self.offers.due(now(), &node.domain, &node.key) {
             node.ledger.add_offer(&offer, now()).await?;
             node.bind(&offer.offer);

@@ -21,6 +21,8 @@ use tokio::time::MissedTickBehavior;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long it is looked at again.
 const GIVE_UP: Duration = Duration::from_secs(600);
+/// Acceptances that may wait for a second look; while they do, no more are taken in.
+const WAITING: usize = 4_096;
 
 /// An acceptance as it arrived.
 #[derive(Debug, Clone)]
@@ -81,7 +83,7 @@ where
     retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = tokio::select! {
-            next = incoming.recv() => match next {
+            next = incoming.recv(), if waiting.len() < WAITING => match next {
                 Some(item) => vec![(item, Instant::now())],
                 None => return,
             },
@@ -123,12 +125,13 @@ async fn credit(link: &KeeperLink, item: &Incoming) -> Result<(), CreditError> {
     let receipt = ledger.receipt_of(item.job, voucher.latest.receipt).await?;
     let newest = ledger.newest_accepted(keeper, voucher.batch, channel).await?;
     let earned = newest.map_or(Amount::ZERO, |pair| pair.voucher.voucher.latest.earned);
+    let owed = newest.map_or(Amount::ZERO, |pair| pair.acceptance.acceptance.owed);
     let known = receipt.as_ref().is_some_and(|receipt| receipt.statement.amount <= row.paid);
     if known && newest.is_some_and(|pair| pair == item.accepted || voucher.latest.earned < earned) {
         return Ok(());
     }
     let elsewhere = ledger.earned_in(keeper, voucher.batch).await?.minus(earned).unwrap_or_default();
-    let amounts = (earned, elsewhere);
+    let amounts = Counted { earned, owed, elsewhere };
     let mut paid = check_against_chain(link, item, &row, receipt.as_ref(), amounts, false).await;
     if matches!(&paid, Err(CreditError::Rejected(error)) if error.is_retryable()) {
         link.node.market.refresh(keeper, channel);
@@ -137,7 +140,8 @@ async fn credit(link: &KeeperLink, item: &Incoming) -> Result<(), CreditError> {
     if matches!(&paid, Err(CreditError::Rejected(AcceptanceError::WrongBatch { open, found })) if found <= open) {
         // It was accepted in time but arrived late: the batch is committed. Then only its proof counts.
         let owed = item.accepted.acceptance.acceptance.owed;
-        if proven_leaf(&link.node, link, keeper, voucher.batch).await?.amount >= owed {
+        let parties = (keeper, link.node.config.provider);
+        if proven_leaf(&link.node.market, &link.api, parties, voucher.batch).await?.amount >= owed {
             paid = check_against_chain(link, item, &row, receipt.as_ref(), amounts, true).await;
         }
     }
@@ -156,27 +160,42 @@ async fn credit(link: &KeeperLink, item: &Incoming) -> Result<(), CreditError> {
     Ok(())
 }
 
+/// What was counted before, in the same batch.
+#[derive(Clone, Copy)]
+struct Counted {
+    /// Newest `earned` of the channel.
+    earned: Amount,
+    /// The `owed` that came with it.
+    owed: Amount,
+    /// Newest `earned` of all other channels together.
+    elsewhere: Amount,
+}
+
 async fn check_against_chain(
     link: &KeeperLink,
     item: &Incoming,
     row: &JobRow,
     receipt: Option<&Receipt>,
-    (earned, elsewhere): (Amount, Amount),
+    counted: Counted,
     proven: bool,
 ) -> Result<Amount, CreditError> {
     let node = &link.node;
-    let keeper = node.market.keeper(row.assignment.keeper).await?;
-    let channel = node.market.channel(row.assignment.channel).await?;
+    let (keeper, channel) = (row.assignment.keeper, row.assignment.channel);
+    let (facts, channel_facts) = (node.market.keeper(keeper).await?, node.market.channel(keeper, channel).await?);
+    let batch = item.accepted.voucher.voucher.batch;
+    let pending = node.ledger.earned_before(keeper, channel, facts.batch, batch).await?;
     let facts = Facts {
         domain: &node.domain,
         provider: node.config.provider,
         assignment: &row.assignment,
         receipt: receipt.map(|receipt| &receipt.statement),
         paid: row.paid,
-        earned,
-        elsewhere,
-        keeper: &keeper,
-        channel: &channel,
+        earned: counted.earned,
+        owed: counted.owed,
+        pending,
+        elsewhere: counted.elsewhere,
+        keeper: &facts,
+        channel: &channel_facts,
         proven,
     };
     Ok(check(&item.accepted, &facts)?)

@@ -3,19 +3,18 @@
 //! Every receipt is in the ledger before anybody hears of it. What a program has used is billed even where it fails;
 //! what fails on the worker's side is not.
 
-use crate::execute::{Delivered, ExecuteError, Executor, JobInput};
+use crate::execute::{Delivered, ExecuteError, JobInput};
 use crate::ledger::{Assignment, LedgerError};
 use crate::meter::Meter;
-use crate::node::{Node, Stop, check_billable, now};
+use crate::node::{Node, Stop, now};
 use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
-use protocol::amount::{Amount, Overflow};
-use protocol::job::{Blob, Envelope, MAX_ENVELOPE_BYTES, result_hash};
+use protocol::amount::{Amount, Overflow, Quantity};
+use protocol::job::{Blob, Envelope, Kind, MAX_ENVELOPE_BYTES, result_hash};
 use protocol::receipt::{Receipt, Statement};
 use protocol::resource::Usage;
 use protocol::wire::{Code, Refusal};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -53,6 +52,15 @@ impl From<BlobError> for Failure {
     }
 }
 
+impl Failure {
+    /// A job that had done all its work and could not hand it over: its work is billed, its outputs are not, and nothing
+    /// is where the worker itself is the reason.
+    fn after(self, usage: &Usage) -> Self {
+        let billed = self.refusal.code != Code::NodeFailed;
+        Self { usage: billed.then_some(Usage { bytes_out: Quantity::ZERO, ..*usage }), ..self }
+    }
+}
+
 impl Node {
     /// Works on a job that is in the ledger, is registered and has its slot, to its end.
     pub(crate) async fn run_job(
@@ -64,15 +72,15 @@ impl Node {
     ) {
         let job = assignment.job();
         observe::job_started(job, assignment.cap);
-        let mut meter = None;
-        let result = self.work(outlet, assignment, stop, &mut meter).await;
+        let (mut meter, mut kind) = (None, None);
+        let result = self.work(outlet, assignment, stop, &mut meter, &mut kind).await;
         let written = match result {
             Ok(amount) => {
-                observe::job_delivered(job, amount);
+                observe::job_delivered(job, kind, amount);
                 Ok(())
             }
             Err(failure) => {
-                observe::job_failed(job, &failure.refusal);
+                observe::job_failed(job, kind, &failure.refusal);
                 self.write_failure(assignment, meter, &failure).await
             }
         };
@@ -90,6 +98,7 @@ impl Node {
         assignment: &Assignment,
         stop: &Stop,
         started: &mut Option<Meter>,
+        known: &mut Option<Kind>,
     ) -> Result<Amount, Failure> {
         let resource = self.check_match(assignment)?;
         outlet.standing(assignment).await.map_err(|standing| match standing {
@@ -104,14 +113,13 @@ impl Node {
             loaded = self.load(outlet, assignment) => loaded?,
             () = stop.token().cancelled() => return Err(stopped(stop, None)),
         };
-        let kind = envelope.program.kind();
+        let kind = *known.insert(envelope.program.kind());
         self.ledger.set_kind(assignment.job(), kind).await?;
-        check_billable(kind, &resource)?;
-        let executor = self
-            .executor(kind)
-            .ok_or_else(|| Refusal::new(Code::Unsupported, format!("this worker runs no {kind} jobs")))?;
-        let input = JobInput { envelope, blobs, unit: meter.unit(), max_units: meter.max_units() };
-        let delivered = self.execute(outlet, assignment, executor, input, meter, stop).await?;
+        envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
+        self.check_program(&envelope.program, assignment.order.order.payer)?;
+        let (unit, max_units) = (meter.unit(), meter.max_units());
+        let input = JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units };
+        let delivered = self.execute(outlet, assignment, input, meter, stop).await?;
         self.deliver(outlet, meter, delivered, stop).await
     }
 
@@ -139,19 +147,19 @@ impl Node {
         Ok((envelope, blobs))
     }
 
-    /// Runs the program on a thread of its own and bills it by the interval.
+    /// Runs the program in the fleet and bills it by the interval.
     async fn execute(
         &self,
         outlet: &dyn Outlet,
         assignment: &Assignment,
-        executor: &Arc<dyn Executor>,
         input: JobInput,
         meter: &mut Meter,
         stop: &Stop,
     ) -> Result<Delivered, Failure> {
         let (sender, progress) = watch::channel(Usage::default());
-        let (executor, token) = (executor.clone(), stop.token().clone());
-        let mut run = tokio::task::spawn_blocking(move || executor.execute(input, sender, token));
+        // Whoever pays is the tenant: a process that has read a job runs no other payer's.
+        let payer = assignment.order.order.payer;
+        let mut run = std::pin::pin!(self.fleet.execute(payer, input, sender, stop.token().clone()));
         let mut ticks = tokio::time::interval(outlet.interval());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -170,11 +178,7 @@ impl Node {
                 }
             }
         };
-        match result {
-            Ok(Ok(delivered)) => Ok(delivered),
-            Ok(Err(error)) => Err(failed(error, stop)),
-            Err(error) => Err(Refusal::new(Code::NodeFailed, format!("the executor ended: {error}")).into()),
-        }
+        result.map_err(|error| failed(error, stop))
     }
 
     /// One interval of a running job: checks every limit of trust, then writes the next receipt.
@@ -191,6 +195,7 @@ impl Node {
         let paid = self.ledger.job(job).await.map_err(internal)?.map_or(Amount::ZERO, |row| row.paid);
         let amount = meter.amount(usage).map_err(|error| Refusal::new(Code::BadQuantity, error.to_string()))?;
         let unaccepted = amount.get().saturating_sub(paid.get());
+        self.unaccepted.set(assignment, Amount(unaccepted));
         if unaccepted > self.config.limits.unaccepted.get() {
             let text = format!(
                 "{unaccepted} nano of work are not accepted, the worker's limit is {}",
@@ -230,7 +235,8 @@ impl Node {
     ) -> Result<Amount, Failure> {
         let mut outputs = Vec::with_capacity(delivered.outputs.len());
         for bytes in delivered.outputs {
-            outputs.push(self.upload(outlet, bytes, stop).await?);
+            let stored = self.upload(outlet, bytes, stop).await;
+            outputs.push(stored.map_err(|failure| failure.after(&delivered.usage))?);
         }
         let statement = meter.finish(&delivered.usage, result_hash(&outputs), now())?;
         let amount = statement.amount;
@@ -338,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_the_program_used_is_billed_and_what_the_node_lost_is_not() {
-        let usage = Usage { cpu_ms: protocol::amount::Quantity(5), ..Usage::default() };
+        let usage = Usage { cpu_ms: Quantity(5), ..Usage::default() };
         let stop = Stop::default();
         let program = failed(ExecuteError::Program { detail: "trap".into(), usage }, &stop);
         assert_eq!((program.refusal.code, program.usage), (Code::ProgramFailed, Some(usage)));
@@ -352,5 +358,13 @@ mod tests {
         let shut_down = Stop::default();
         shut_down.press(Refusal::new(Code::NodeFailed, "shut down"));
         assert_eq!(failed(ExecuteError::Cancelled { usage }, &shut_down).usage, None);
+    }
+
+    #[test]
+    fn work_that_was_done_is_billed_though_its_client_cancels_the_delivery() {
+        let usage = Usage { cpu_ms: Quantity(5), bytes_out: Quantity(9), ..Usage::default() };
+        let billed = |code| Failure::from(Refusal::new(code, "while the outputs were handed over")).after(&usage).usage;
+        assert_eq!(billed(Code::Cancelled), Some(Usage { bytes_out: Quantity::ZERO, ..usage }));
+        assert_eq!(billed(Code::NodeFailed), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The keeper as an outlet: its terms, its blobs, and whether it is there.
 
 use crate::accept::check_standing;
+use crate::keeper_api::{KeeperApi, LinkError, answer};
 use crate::ledger::Assignment;
 use crate::node::{Node, lock};
 use crate::outlet::{BlobError, Outlet, Standing, verified};
@@ -10,16 +11,13 @@ use futures::future::BoxFuture;
 use protocol::amount::Quantity;
 use protocol::job::Blob;
 use protocol::order::JobId;
-use protocol::voucher::BatchNumber;
-use protocol::wire::{Code, Info, ProofView, Refusal};
+use protocol::wire::{Code, Info, Refusal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use url::Url;
 
-/// Longest that a request to the keeper may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Billing interval until the keeper has said its own.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// No keeper makes a worker bill more often than this.
@@ -27,49 +25,20 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(50);
 /// Nor more seldom: unpaid work is only noticed when it is billed.
 const MOST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A request to the keeper failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    /// It did not answer, or with a failure of its own.
-    #[error("the keeper cannot be reached: {0}")]
-    Unreachable(String),
-    /// It has no such thing.
-    #[error("the keeper has no {0}")]
-    NotFound(String),
-    /// It refused.
-    #[error("the keeper refused: {0}")]
-    Refused(String),
-    /// The address of the keeper is not one.
-    #[error("`keeper` is no HTTP address: {0}")]
-    Address(String),
-}
-
-impl From<reqwest::Error> for LinkError {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Unreachable(error.without_url().to_string())
-    }
-}
-
 /// One keeper.
 pub(crate) struct KeeperLink {
     pub(crate) node: Arc<Node>,
-    base: Url,
-    http: reqwest::Client,
+    pub(crate) api: KeeperApi,
     info: Mutex<Option<Info>>,
     up: AtomicBool,
     due: Notify,
+    offers_due: Notify,
 }
 
 impl KeeperLink {
-    pub(crate) fn new(node: Arc<Node>, mut base: Url) -> Result<Self, LinkError> {
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(LinkError::Address(base.to_string()));
-        }
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).tcp_nodelay(true).build()?;
-        Ok(Self { node, base, http, info: Mutex::default(), up: AtomicBool::new(false), due: Notify::new() })
+    pub(crate) fn new(node: Arc<Node>, base: Url) -> Result<Self, LinkError> {
+        let (api, up) = (KeeperApi::new(base)?, AtomicBool::new(false));
+        Ok(Self { node, api, info: Mutex::default(), up, due: Notify::new(), offers_due: Notify::new() })
     }
 
     /// The keeper's address, once it has said its terms.
@@ -90,33 +59,18 @@ impl KeeperLink {
         self.due.notified().await;
     }
 
-    /// Address of the worker's socket.
-    pub(crate) fn socket(&self) -> Result<Url, LinkError> {
-        let mut url = self.url("v1/worker")?;
-        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
-        url.set_scheme(scheme).map_err(|()| LinkError::Address(self.base.to_string()))?;
-        Ok(url)
+    /// Has every offer sent again: buyers do not see them.
+    pub(crate) fn offer_again(&self) {
+        self.offers_due.notify_one();
     }
 
-    pub(crate) async fn fetch_info(&self) -> Result<Info, LinkError> {
-        Ok(self.get("v1/info").await?.json().await?)
-    }
-
-    /// The provider's leaf in a batch with its proof; not checked yet.
-    pub(crate) async fn fetch_proof(&self, batch: BatchNumber, provider: Address) -> Result<ProofView, LinkError> {
-        Ok(self.get(&format!("v1/batches/{batch}/proofs/{provider}")).await?.json().await?)
-    }
-
-    fn url(&self, path: &str) -> Result<Url, LinkError> {
-        self.base.join(path).map_err(|error| LinkError::Address(error.to_string()))
-    }
-
-    async fn get(&self, path: &str) -> Result<reqwest::Response, LinkError> {
-        answer(path, self.http.get(self.url(path)?).send().await?).await
+    /// Resolves when every offer is to be sent again.
+    pub(crate) async fn offers_due(&self) {
+        self.offers_due.notified().await;
     }
 
     async fn fetch_blob(&self, hash: B256, limit: u64) -> Result<Bytes, BlobError> {
-        let mut response = self.get(&format!("v1/blobs/{hash}")).await.map_err(|error| blob_error(hash, &error))?;
+        let mut response = self.api.get(&format!("v1/blobs/{hash}")).await.map_err(|error| blob_error(hash, &error))?;
         let mut bytes = BytesMut::new();
         loop {
             match response.chunk().await {
@@ -135,8 +89,9 @@ impl KeeperLink {
         let path = format!("v1/blobs/{}", blob.hash);
         let put = async {
             let response = self
+                .api
                 .http
-                .put(self.url(&path)?)
+                .put(self.api.url(&path)?)
                 .header("content-type", "application/octet-stream")
                 .body(bytes)
                 .send()
@@ -146,11 +101,12 @@ impl KeeperLink {
         put.await.map(|_| blob).map_err(|error| blob_error(blob.hash, &error))
     }
 
-    async fn check(&self, assignment: &Assignment) -> Result<(), Standing> {
-        let (market, limits) = (&self.node.market, &self.node.config.limits);
+    /// Whether the chain lets work for this channel and keeper go on.
+    async fn stands(&self, assignment: &Assignment) -> Result<(), Standing> {
+        let market = &self.node.market;
         let unknown = |error: &dyn std::fmt::Display| Standing::Unknown(error.to_string());
         let keeper = market.keeper(assignment.keeper).await.map_err(|error| unknown(&error))?;
-        let channel = market.channel(assignment.channel).await.map_err(|error| unknown(&error))?;
+        let channel = market.channel(assignment.keeper, assignment.channel).await.map_err(|error| unknown(&error))?;
         let refused = |code, text: String| Err(Standing::Refused(Refusal::new(code, text)));
         if let Err(error) = check_standing(&keeper, &channel) {
             return refused(error.code(), error.to_string());
@@ -158,15 +114,32 @@ impl KeeperLink {
         if channel.deposit <= channel.spent {
             return refused(Code::InsufficientFunds, "the channel holds nothing at the chain's safe head".into());
         }
-        self.node.check_unpaid(assignment.channel).await?;
-        let ledger = &self.node.ledger;
+        Ok(())
+    }
+
+    async fn check(&self, assignment: &Assignment) -> Result<(), Standing> {
+        let limits = &self.node.config.limits;
+        let unknown = |error: &dyn std::fmt::Display| Standing::Unknown(error.to_string());
+        let refused = |code, text: String| Err(Standing::Refused(Refusal::new(code, text)));
+        if self.stands(assignment).await.is_err() {
+            // What was read a moment ago may have changed since: a bond or a deposit has become safe.
+            self.node.market.refresh(assignment.keeper, assignment.channel);
+            self.stands(assignment).await?;
+        }
+        self.node.check_unaccepted(assignment).await?;
+        // What runs may be accepted at any moment, so it counts as if it were.
+        let (ledger, running) = (&self.node.ledger, &self.node.unaccepted);
         let owed = ledger.channel_exposure(assignment.channel).await.map_err(|error| unknown(&error))?;
+        let owed = running.of_channel(assignment.channel).and_then(|sum| sum.plus(owed)).map_err(|e| unknown(&e))?;
         if owed >= limits.channel {
-            return refused(Code::Limited, format!("the channel owes {owed} nano that are not final yet"));
+            let limit = limits.channel;
+            return refused(Code::Limited, format!("the channel owes {owed} nano that are not final yet, of {limit}"));
         }
         let owed = ledger.keeper_exposure(assignment.keeper).await.map_err(|error| unknown(&error))?;
+        let owed = running.of_keeper(assignment.keeper).and_then(|sum| sum.plus(owed)).map_err(|e| unknown(&e))?;
         if owed >= limits.keeper {
-            return refused(Code::Limited, format!("the keeper owes {owed} nano that are not final yet"));
+            let limit = limits.keeper;
+            return refused(Code::Limited, format!("the keeper owes {owed} nano that are not final yet, of {limit}"));
         }
         Ok(())
     }
@@ -201,24 +174,6 @@ impl Outlet for KeeperLink {
 /// The interval that the keeper says, within bounds.
 fn billing_interval(said: Option<Quantity>) -> Duration {
     said.map_or(DEFAULT_INTERVAL, |ms| Duration::from_millis(ms.get())).clamp(LEAST_INTERVAL, MOST_INTERVAL)
-}
-
-/// A success, or what the keeper said instead.
-async fn answer(what: &str, response: reqwest::Response) -> Result<reqwest::Response, LinkError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let said = response.text().await.unwrap_or_default();
-    let said = serde_json::from_str::<serde_json::Value>(&said)
-        .ok()
-        .and_then(|problem| problem.get("detail").and_then(|detail| detail.as_str().map(str::to_owned)))
-        .unwrap_or_else(|| status.to_string());
-    Err(match status.as_u16() {
-        404 => LinkError::NotFound(what.to_owned()),
-        408 | 425 | 429 | 500.. => LinkError::Unreachable(said),
-        _ => LinkError::Refused(said),
-    })
 }
 
 fn blob_error(hash: B256, error: &LinkError) -> BlobError {

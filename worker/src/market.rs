@@ -1,20 +1,24 @@
 //! What the worker reads from the chain: keepers, channels, resources. Reads are cached for a moment.
 
+mod cache;
+
 use crate::accept::{ChannelFacts, KeeperFacts};
+use crate::gas::Quote;
 use alloy::eips::BlockId;
 use alloy::primitives::Address;
-use alloy::providers::DynProvider;
+use alloy::providers::{DynProvider, Provider};
+use alloy::rpc::types::TransactionRequest;
+use cache::Cache;
 use protocol::address_book::AddressBook;
 use protocol::amount::{Amount, Quantity};
 use protocol::bindings::{catalog, registry, settlement};
 use protocol::resource::{Resource, ResourceId};
 use protocol::voucher::{BatchNumber, ChannelId};
 use service::chain::{Chain, ChainError, Tag};
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+/// `KeeperStatus` of the contract: it has never bonded.
+const STATUS_NONE: u8 = 0;
 /// `KeeperStatus` of the contract: bonded, and not at its end.
 const STATUS_ACTIVE: u8 = 1;
 /// `KeeperStatus` of the contract: a promise was broken.
@@ -56,6 +60,26 @@ pub(crate) struct BatchFacts {
     pub is_void: bool,
 }
 
+/// What the chain says of a provider's challenge in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChallengeFacts {
+    /// The highest amount that a proof was demanded for; zero where none was.
+    pub owed: Amount,
+    /// Until when it has to be answered; 0 where nothing is open.
+    pub deadline: u64,
+}
+
+/// A provider as the registry has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProviderFacts {
+    /// When it registered; 0 for a stranger.
+    pub registered_at: u64,
+    /// What it has at stake.
+    pub staked: Amount,
+    /// Least stake of a provider that stakes at all.
+    pub minimum_stake: Amount,
+}
+
 /// The protocol's times that a worker needs, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Periods {
@@ -77,6 +101,7 @@ pub(crate) struct Market {
     registry: registry::ProviderRegistryInstance<DynProvider>,
     catalog: catalog::ResourceCatalogInstance<DynProvider>,
     periods: Periods,
+    start_block: u64,
     keepers: Cache<Address, KeeperFacts>,
     channels: Cache<ChannelId, ChannelFacts>,
 }
@@ -92,6 +117,7 @@ impl Market {
             catalog: catalog::ResourceCatalogInstance::new(book.catalog(), provider),
             settlement,
             chain,
+            start_block: book.start_block.get(),
             periods: Periods {
                 challenge: periods.challenge.into(),
                 heartbeat: periods.heartbeat.into(),
@@ -111,6 +137,56 @@ impl Market {
     /// Time of the newest block.
     pub(crate) async fn now(&self) -> Result<u64, ReadError> {
         Ok(self.chain.head(Tag::Latest).await?.timestamp)
+    }
+
+    /// For reads that have no typed call.
+    pub(crate) const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The block before which none of the contracts was there.
+    pub(crate) const fn start_block(&self) -> u64 {
+        self.start_block
+    }
+
+    /// The contract that holds channels, bonds and batches.
+    pub(crate) const fn settlement(&self) -> Address {
+        *self.settlement.address()
+    }
+
+    /// What a call to the settlement contract would cost now.
+    pub(crate) async fn quote(&self, from: Address, data: Vec<u8>) -> Result<Quote, ChainError> {
+        let call = TransactionRequest::default().from(from).to(self.settlement()).input(data.into());
+        let provider = self.chain.provider();
+        let (gas, wei_per_gas) =
+            tokio::try_join!(async { provider.estimate_gas(call).await.map_err(ChainError::from) }, async {
+                provider.get_gas_price().await.map_err(ChainError::from)
+            },)?;
+        Ok(Quote { gas, wei_per_gas })
+    }
+
+    /// Coins that an account has for gas, in wei.
+    pub(crate) async fn balance(&self, account: Address) -> Result<alloy::primitives::U256, ReadError> {
+        Ok(self.chain.provider().get_balance(account).await.map_err(ChainError::from)?)
+    }
+
+    /// A provider's record and stake.
+    pub(crate) async fn provider(&self, provider: Address) -> Result<ProviderFacts, ReadError> {
+        let (record, stake, settings) = tokio::try_join!(
+            async { self.registry.call_builder(&registry::providerCall { account: provider }).call().await },
+            async { self.registry.stakeOf(provider).call().await },
+            async { self.registry.settings().call().await },
+        )?;
+        Ok(ProviderFacts {
+            registered_at: u64::from(record.registeredAt),
+            staked: Amount(stake.staked),
+            minimum_stake: Amount(settings.minimumStake),
+        })
+    }
+
+    /// Whether an address has ever bonded: from then on only that address itself can redeem its direct vouchers.
+    pub(crate) async fn keeps_batches(&self, account: Address) -> Result<bool, ReadError> {
+        Ok(self.settlement.keeper(account).call().await?.status != STATUS_NONE)
     }
 
     /// The token that everything is paid in.
@@ -155,12 +231,12 @@ impl Market {
         Ok(facts)
     }
 
-    /// A channel, or as it was a moment ago.
-    pub(crate) async fn channel(&self, channel: ChannelId) -> Result<ChannelFacts, ReadError> {
+    /// A channel with `keeper`, or as it was a moment ago.
+    pub(crate) async fn channel(&self, keeper: Address, channel: ChannelId) -> Result<ChannelFacts, ReadError> {
         if let Some(facts) = self.channels.get(&channel) {
             return Ok(facts);
         }
-        let facts = self.read_channel(channel).await?;
+        let facts = self.read_channel(keeper, channel).await?;
         self.channels.put(channel, facts);
         Ok(facts)
     }
@@ -186,27 +262,30 @@ impl Market {
         })
     }
 
-    /// What a provider was paid of a batch; everything where the whole batch was distributed.
+    /// What a provider was paid of a batch at a block; everything where the whole batch was distributed.
     pub(crate) async fn paid(
         &self,
         keeper: Address,
         provider: Address,
         number: BatchNumber,
+        at: BlockId,
     ) -> Result<Amount, ReadError> {
-        if self.settlement.distributed(keeper, number).call().await? {
+        if before_deployment(self.settlement.distributed(keeper, number).block(at).call().await)?.unwrap_or_default() {
             return Ok(Amount(u64::MAX));
         }
-        Ok(Amount(self.settlement.paid(keeper, provider, number).call().await?))
+        let paid = self.settlement.paid(keeper, provider, number).block(at).call().await;
+        Ok(Amount(before_deployment(paid)?.unwrap_or_default()))
     }
 
-    /// When a provider's challenge in a batch has to be answered; 0 where none is open.
-    pub(crate) async fn challenge_deadline(
+    /// A provider's challenge in a batch, at the newest block.
+    pub(crate) async fn challenge(
         &self,
         keeper: Address,
         number: BatchNumber,
         provider: Address,
-    ) -> Result<u64, ReadError> {
-        Ok(self.settlement.challenged(keeper, number, provider).call().await?.deadline.into())
+    ) -> Result<ChallengeFacts, ReadError> {
+        let challenge = self.settlement.challenged(keeper, number, provider).call().await?;
+        Ok(ChallengeFacts { owed: Amount(challenge.owed), deadline: challenge.deadline.into() })
     }
 
     /// When the recovery from a keeper ends; `None` for one that is not wound down.
@@ -216,19 +295,25 @@ impl Market {
         Ok(is_wound_down.then(|| u64::from(state.endedAt).saturating_add(self.periods.recovery)))
     }
 
-    /// What `recover` has paid a provider from a channel for a batch.
+    /// What `recover` has paid a provider from a channel for a batch, at a block.
     pub(crate) async fn recovered(
         &self,
         channel: ChannelId,
         provider: Address,
         number: BatchNumber,
+        at: BlockId,
     ) -> Result<Amount, ReadError> {
-        Ok(Amount(self.settlement.recovered(channel.0, provider, number).call().await?))
+        let recovered = self.settlement.recovered(channel.0, provider, number).block(at).call().await;
+        Ok(Amount(before_deployment(recovered)?.unwrap_or_default()))
     }
 
     async fn read_keeper(&self, keeper: Address) -> Result<KeeperFacts, ReadError> {
-        let (state, open, now) = tokio::try_join!(
+        let (state, safe, open, now) = tokio::try_join!(
             async { Ok::<_, ReadError>(self.settlement.keeper(keeper).call().await?) },
+            async {
+                let safe = self.settlement.keeper(keeper).block(BlockId::safe()).call().await;
+                Ok(before_deployment(safe)?)
+            },
             async { Ok(self.settlement.currentBatch(keeper).call().await?) },
             self.now(),
         )?;
@@ -243,54 +328,44 @@ impl Market {
             since = since.max(u64::from(last.committedAt).saturating_add(self.periods.challenge));
         }
         Ok(KeeperFacts {
-            active: state.status == STATUS_ACTIVE,
+            // A bond counts from the safe head, the end of a keeper from the newest block.
+            active: state.status == STATUS_ACTIVE && safe.is_some_and(|safe| safe.status == STATUS_ACTIVE),
             late: committed_at == 0 && now > since.saturating_add(self.periods.heartbeat),
             batch: open,
             committed: committed_at != 0,
         })
     }
 
-    async fn read_channel(&self, channel: ChannelId) -> Result<ChannelFacts, ReadError> {
-        let newest = self.settlement.channel(channel.0).call().await?;
-        let safe = match self.settlement.channel(channel.0).block(BlockId::safe()).call().await {
-            Ok(channel) => channel.deposit,
-            // Before the contract's own block there is no channel.
-            Err(alloy::contract::Error::ZeroData(..)) => 0,
-            Err(error) => return Err(error.into()),
-        };
+    async fn read_channel(&self, keeper: Address, channel: ChannelId) -> Result<ChannelFacts, ReadError> {
+        let (newest, open, safe) = tokio::try_join!(
+            async { Ok::<_, ReadError>(self.settlement.channel(channel.0).call().await?) },
+            async { Ok(self.settlement.currentBatch(keeper).call().await?) },
+            async {
+                let safe = self.settlement.channel(channel.0).block(BlockId::safe()).call().await;
+                Ok(before_deployment(safe)?)
+            },
+        )?;
+        let (safe_deposit, safe_spent, was_closing) =
+            safe.map_or((0, 0, false), |safe| (safe.deposit, safe.spent, safe.thawAt != 0));
         Ok(ChannelFacts {
-            deposit: Amount(safe.min(newest.deposit)),
+            deposit: Amount(safe_deposit.min(newest.deposit)),
+            held: Amount(newest.deposit),
             spent: Amount(newest.spent),
-            closing: newest.thawAt != 0,
+            safe_spent: Amount(safe_spent),
+            // What was debited in batches before the open one has been paid out.
+            settled: Amount(if newest.batch < open { newest.spent } else { newest.settled }),
+            // A top-up that ends a close counts from the safe head, as every deposit does.
+            closing: newest.thawAt != 0 || was_closing,
         })
     }
 }
 
-/// Values that are good for a moment.
-#[derive(Debug)]
-struct Cache<K, V> {
-    max_age: Duration,
-    entries: Mutex<HashMap<K, (Instant, V)>>,
-}
-
-impl<K: Eq + Hash, V: Copy> Cache<K, V> {
-    fn new(max_age: Duration) -> Self {
-        Self { max_age, entries: Mutex::default() }
-    }
-
-    fn get(&self, key: &K) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.get(key).filter(|(at, _)| at.elapsed() < self.max_age).map(|(_, value)| *value)
-    }
-
-    fn put(&self, key: K, value: V) {
-        let mut entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.retain(|_, (at, _)| at.elapsed() < self.max_age);
-        entries.insert(key, (Instant::now(), value));
-    }
-
-    fn forget(&self, key: &K) {
-        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+/// A read at the safe head. Before the contracts' own block there is nothing to read.
+fn before_deployment<T>(read: Result<T, alloy::contract::Error>) -> Result<Option<T>, alloy::contract::Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(alloy::contract::Error::ZeroData(..)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -305,17 +380,5 @@ mod tests {
         assert_eq!(staleness(1_000_000, 1_000_001 + D, D), Some(D + 1));
         assert_eq!(staleness(1_000_000, 900_000, D), None, "a clock that is behind");
         assert_eq!(staleness(1_000_000, 1_000_500, 2), None, "a quiet local chain");
-    }
-
-    #[test]
-    fn the_cache_forgets() {
-        let cache = Cache::new(Duration::from_secs(60));
-        cache.put(1, 'a');
-        assert_eq!(cache.get(&1), Some('a'));
-        cache.forget(&1);
-        assert_eq!(cache.get(&1), None);
-        let stale = Cache::new(Duration::ZERO);
-        stale.put(1, 'a');
-        assert_eq!(stale.get(&1), None);
     }
 }

@@ -96,12 +96,16 @@ impl Meter {
             bytes_in: usage.bytes_in.max(last.bytes_in),
             bytes_out: usage.bytes_out.max(last.bytes_out),
             fuel: usage.fuel.max(last.fuel),
+            work: usage.work.max(last.work),
+            lease_s: usage.lease_s.max(last.lease_s),
         };
         let billed = match self.resource.unit {
             Unit::GpuMs => &mut usage.gpu_ms,
             Unit::CpuMs => &mut usage.cpu_ms,
             Unit::MemoryMibS => &mut usage.memory_mib_s,
             Unit::BytesOut => &mut usage.bytes_out,
+            Unit::Flop | Unit::Path | Unit::Hash | Unit::Key => &mut usage.work,
+            Unit::LeaseS => &mut usage.lease_s,
         };
         *billed = (*billed).min(self.max_units);
         usage

@@ -1,15 +1,15 @@
 //! What all parts of a running worker share.
 
 use crate::config::Config;
-use crate::execute::Executor;
+use crate::fleet::Fleet;
 use crate::ledger::{Assignment, Ledger};
 use crate::market::Market;
-use crate::outlet::Standing;
+use crate::unaccepted::Unaccepted;
 use alloy::primitives::Address;
 use protocol::amount::{Price, Quantity, Timestamp};
-use protocol::job::Kind;
+use protocol::job::Program;
 use protocol::order::{JobId, Offer};
-use protocol::resource::{Resource, ResourceId, Unit};
+use protocol::resource::{Resource, ResourceId};
 use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::ChannelId;
 use protocol::wire::{Capabilities, Code, Refusal};
@@ -55,14 +55,17 @@ pub(crate) struct Node {
     pub(crate) domain: Domain,
     pub(crate) key: SigningKey,
     pub(crate) ledger: Ledger,
-    pub(crate) market: Market,
+    pub(crate) market: Arc<Market>,
     pub(crate) token: Address,
     pub(crate) resources: Vec<Resource>,
-    pub(crate) executors: Vec<Arc<dyn Executor>>,
+    pub(crate) fleet: Fleet,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) health: Health,
     pub(crate) shutdown: Shutdown,
     pub(crate) running: Mutex<HashMap<JobId, Stop>>,
+    /// Cancelled once nothing new is taken any more.
+    pub(crate) drain: Shutdown,
+    pub(crate) unaccepted: Unaccepted,
     /// Offers that were signed and may still be matched.
     pub(crate) offered: Mutex<Vec<Offer>>,
 }
@@ -94,22 +97,27 @@ impl Node {
         self.config.offers.iter().filter(|offer| offer.resource == resource.name).map(|offer| offer.price).min()
     }
 
-    /// The executor of a kind of programs.
-    pub(crate) fn executor(&self, kind: Kind) -> Option<&Arc<dyn Executor>> {
-        self.executors.iter().find(|executor| executor.kind() == kind)
-    }
-
     /// What this worker tells its keeper about itself.
     pub(crate) fn capabilities(&self) -> Capabilities {
         let sold = |resource: &&Resource| self.least_price(resource).is_some();
+        let inventory = self.fleet.inventory();
         Capabilities {
-            kinds: self.executors.iter().map(|executor| executor.kind()).collect(),
+            kinds: inventory.kinds,
             resources: self.resources.iter().filter(sold).map(|resource| resource.id).collect(),
             slots: self.config.slots,
-            memory: Quantity(self.executors.iter().map(|executor| executor.memory()).max().unwrap_or_default()),
-            toolchains: self.executors.iter().map(|executor| executor.toolchain()).collect(),
-            device: self.executors.iter().find_map(|executor| executor.device()),
+            memory: Quantity(inventory.memory),
+            toolchains: inventory.toolchains,
+            device: inventory.device,
+            devices: inventory.devices,
+            isolation: inventory.isolation,
         }
+    }
+
+    /// Refuses a program that cannot be run here, or not for this payer.
+    pub(crate) fn check_program(&self, program: &Program, payer: Address) -> Result<(), Refusal> {
+        let refuse = |text| Refusal::new(Code::Unsupported, text);
+        self.fleet.check(program).map_err(refuse)?;
+        self.fleet.admit(payer).map_err(refuse)
     }
 
     /// The stop button of a job that is about to run; `None` where it runs already.
@@ -144,16 +152,6 @@ impl Node {
         stop.is_some()
     }
 
-    /// Refuses a channel whose ended jobs left more unpaid than this worker bears.
-    pub(crate) async fn check_unpaid(&self, channel: ChannelId) -> Result<(), Standing> {
-        let unpaid = self.ledger.unpaid(channel).await.map_err(|error| Standing::Unknown(error.to_string()))?;
-        if unpaid <= self.config.limits.unaccepted {
-            return Ok(());
-        }
-        let text = format!("jobs of this channel that ended are {unpaid} nano short of their price: pay them first");
-        Err(Standing::Refused(Refusal::new(Code::Limited, text)))
-    }
-
     /// Checks all of a match that needs no chain: who signed, and for how much.
     pub(crate) fn check_match(&self, assignment: &Assignment) -> Result<Resource, Refusal> {
         let order = &assignment.order.order;
@@ -186,20 +184,6 @@ impl Node {
     }
 }
 
-/// Refuses programs that would run for nothing: each kind is billed by what it mainly uses, and no other resource
-/// measures that.
-pub(crate) fn check_billable(kind: Kind, resource: &Resource) -> Result<(), Refusal> {
-    let billed = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    if resource.unit == billed {
-        return Ok(());
-    }
-    let text = format!("{kind} jobs are billed in {billed}, but {} is metered in {}", resource.name, resource.unit);
-    Err(Refusal::new(Code::Unsupported, text))
-}
-
 /// The time by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     // A clock before 1970 reads as zero, which every check of an expiry or an order of times then shows.
@@ -214,16 +198,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_runs_for_nothing() {
-        let cpu = crate::fixture::resource();
-        let gpu = Resource { unit: Unit::GpuMs, name: "gpu.h200".into(), ..cpu.clone() };
-        assert!(check_billable(Kind::Wasm, &cpu).is_ok() && check_billable(Kind::Cuda, &gpu).is_ok());
-        for (kind, resource) in [(Kind::Wasm, &gpu), (Kind::Cuda, &cpu)] {
-            assert_eq!(check_billable(kind, resource).unwrap_err().code, Code::Unsupported);
-        }
-    }
 
     #[test]
     fn the_first_reason_stays() {

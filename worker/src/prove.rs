@@ -1,8 +1,7 @@
 //! A provider's leaf in a committed batch: asked of the keeper, believed only under the chain's root and sum.
 
-use crate::link::{KeeperLink, LinkError};
-use crate::market::{BatchFacts, ReadError};
-use crate::node::Node;
+use crate::keeper_api::{KeeperApi, LinkError};
+use crate::market::{BatchFacts, Market, ReadError};
 use alloy::primitives::Address;
 use protocol::tree::{Node as Leaf, ProofError};
 use protocol::voucher::BatchNumber;
@@ -32,17 +31,17 @@ pub(crate) enum ProofRejection {
 
 /// This provider's leaf in a committed batch, proven.
 pub(crate) async fn proven_leaf(
-    node: &Node,
-    link: &KeeperLink,
-    keeper: Address,
+    market: &Market,
+    api: &KeeperApi,
+    (keeper, provider): (Address, Address),
     batch: BatchNumber,
 ) -> Result<ProofView, ProveError> {
-    let facts = node.market.batch(keeper, batch).await?;
+    let facts = market.batch(keeper, batch).await?;
     if facts.committed_at == 0 || facts.is_void {
         return Err(ProveError::NotCommitted(batch));
     }
-    let view = link.fetch_proof(batch, node.config.provider).await?;
-    check_proof(&view, batch, node.config.provider, &facts)?;
+    let view = api.fetch_proof(batch, provider).await?;
+    check_proof(&view, batch, provider, &facts)?;
     Ok(view)
 }
 

@@ -1,29 +1,35 @@
 //! Putting a worker together: everything that can be wrong is found before the first job is taken.
 
+use crate::admin;
 use crate::config::{Config, ConfigError};
 use crate::connect;
 use crate::direct::Direct;
-use crate::execute::{ExecuteError, executors};
+use crate::drain;
+use crate::fleet::{Fleet, FleetConfig, FleetError};
+use crate::keeper_api::LinkError;
 use crate::ledger::{Ledger, LedgerError};
-use crate::link::{KeeperLink, LinkError};
+use crate::link::KeeperLink;
+use crate::lookout::Lookout;
 use crate::market::{Market, ReadError};
 use crate::node::{Node, now};
-use crate::watch;
+use crate::outlet::Outlet;
+use crate::watch::{self, Watch};
 use alloy::primitives::Address;
 use protocol::address_book::AddressBook;
 use protocol::signature::SigningKey;
 use protocol::wire::{Code, Refusal};
+use sd_notify::NotifyState;
 use service::chain::{Chain, ChainError, SendError, Sender, SenderConfig};
 use service::config::read_json;
-use service::health::{Health, serve_admin};
+use service::health::{Health, serve_admin_with};
 use service::keystore::{KeystoreError, read_key};
-use service::shutdown::Shutdown;
+use service::shutdown::{Shutdown, Stages};
 use service::telemetry::{self, Metrics};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// How long a shutdown waits for running jobs to write down how they ended.
@@ -69,9 +75,9 @@ pub enum RunError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// An executor cannot be made.
+    /// There is nothing to run jobs in.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Fleet(#[from] FleetError),
     /// Transactions cannot be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -136,9 +142,7 @@ impl Worker {
         };
         let direct_addr = listener.as_ref().map(|(_, address)| *address);
         let direct = match (listener, node.config.direct.clone()) {
-            (Some((listener, _)), Some(config)) => {
-                Some((listener, Direct::open(node.clone(), sender.clone(), config).await?))
-            }
+            (Some((listener, _)), Some(config)) => Some((listener, Direct::open(node.clone(), config).await?)),
             _ => None,
         };
         Ok(Self { node, sender, link, direct, admin, admin_addr, direct_addr, metrics })
@@ -159,47 +163,80 @@ impl Worker {
         self.node.key.address()
     }
 
-    /// Works until the shutdown.
+    /// Works until the shutdown, which ends running jobs.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
+        self.run_draining(Stages { stop: shutdown, ..Stages::new() }).await
+    }
+
+    /// Works until it is told to drain, and has done so, or until it is told to stop.
+    pub async fn run_draining(self, stages: Stages) -> Result<(), RunError> {
         let node = self.node;
+        let (withdrawals, asked) = mpsc::channel(1);
+        let lookout = Lookout::new(node.clone(), self.link.clone());
+        let commands = admin::router(node.clone(), self.admin_addr, withdrawals)?.merge(lookout.routes());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let (admin, health, metrics, stop) = (self.admin, node.health.clone(), self.metrics, node.shutdown.clone());
         parts.spawn(async move {
-            if let Err(error) = serve_admin(admin, health, metrics, stop).await {
+            if let Err(error) = serve_admin_with(admin, health, metrics, commands, stop).await {
                 tracing::error!(%error, "the admin port failed");
             }
             "the admin port"
         });
-        if let Some(link) = self.link.clone() {
+        let mut outlets: Vec<Arc<dyn Outlet>> = Vec::new();
+        if let Some(link) = self.link {
+            outlets.push(link.clone());
             node.report_keeper(Err("not connected yet".into()));
             parts.spawn(async move {
                 connect::run(link).await;
                 "the connection to the keeper"
             });
         }
-        let (watched, link, sender) = (node.clone(), self.link, self.sender);
         parts.spawn(async move {
-            watch::run(watched, link, sender).await;
-            "the watch over batches"
+            lookout.run().await;
+            "the look-out"
         });
         if let Some((listener, direct)) = self.direct {
+            outlets.push(direct.clone());
             parts.spawn(async move {
                 direct.serve(listener).await;
                 "the direct endpoint"
             });
         }
+        let (config, domain) = (node.config.clone(), node.domain.clone());
+        let watch = Watch::new(config, domain, node.ledger.clone(), node.market.clone(), self.sender);
+        let watched = node.clone();
+        parts.spawn(async move {
+            watch::run(watched, watch, outlets, asked).await;
+            "the watch over batches"
+        });
+        tell_systemd(NotifyState::Ready);
         let ended = tokio::select! {
-            () = shutdown.cancelled() => None,
+            () = stages.stop.cancelled() => None,
+            () = drain::finished(&node, stages.drain) => None,
             ended = parts.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a part of the worker")),
         };
-        node.shutdown.cancel();
-        let slots = node.slots.acquire_many(node.config.slots);
-        if tokio::time::timeout(FAREWELL, slots).await.is_err() {
-            tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
-        }
-        while parts.join_next().await.is_some() {}
-        node.ledger.close().await;
+        end(&node, parts).await;
         ended.map_or(Ok(()), |part| Err(RunError::Ended(part)))
+    }
+}
+
+/// Lets what runs write down how it ended, and closes everything.
+async fn end(node: &Node, mut parts: JoinSet<&'static str>) {
+    tell_systemd(NotifyState::Stopping);
+    node.shutdown.cancel();
+    let slots = node.slots.acquire_many(node.config.slots);
+    if tokio::time::timeout(FAREWELL, slots).await.is_err() {
+        tracing::warn!("jobs did not end in time; they are reported as failed at the next start");
+    }
+    while parts.join_next().await.is_some() {}
+    node.fleet.close().await;
+    node.ledger.close().await;
+}
+
+/// Tells the service manager, where one started the worker and wants to know.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager cannot be told");
     }
 }
 
@@ -219,6 +256,9 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     if found != config.provider && key.address() != config.provider {
         return Err(RunError::NotRegistered { worker: key.address(), provider: config.provider, found });
     }
+    if key.address() == config.provider {
+        tracing::warn!("the worker key is the payout address itself: give the worker a key of its own");
+    }
     let resources = market.resources().await?;
     if !config.offers.iter().any(|offer| resources.iter().any(|resource| resource.name == offer.resource)) {
         return Err(RunError::NothingToSell);
@@ -231,19 +271,40 @@ async fn open(config: Config, key: SigningKey, chain: Chain) -> Result<Node, Run
     if interrupted > 0 {
         tracing::warn!(interrupted, "jobs that ran when the worker ended are reported as failed");
     }
+    let health = Health::new();
+    let (program, data) = (config.runner.clone(), config.data.clone());
+    let fleet = FleetConfig::new(program, data, config.slots, config.execute.clone(), config.sandbox.clone());
+    let fleet = Fleet::start(fleet, health.clone()).await?;
+    introduce(&fleet);
     Ok(Node {
-        executors: executors(&config.execute)?,
+        fleet,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         domain: book.domain(),
         key,
         ledger,
-        market,
+        market: Arc::new(market),
         token,
         resources,
-        health: Health::new(),
+        health,
         shutdown: Shutdown::new(),
         running: Default::default(),
+        drain: Shutdown::new(),
+        unaccepted: Default::default(),
         offered: Mutex::new(offered.into_iter().map(|signed| signed.offer).collect()),
         config,
     })
+}
+
+/// Tells the operator what this node runs, and whom it will turn away.
+fn introduce(fleet: &Fleet) {
+    let inventory = fleet.inventory();
+    let (kinds, toolchains) = (&inventory.kinds, &inventory.toolchains);
+    tracing::info!(?kinds, ?toolchains, gpus = inventory.devices, isolation = ?inventory.isolation, "jobs are accepted");
+    for reason in &inventory.missing {
+        tracing::info!(%reason, "jobs are kept apart less well than they could be");
+    }
+    // Nobody is the zero address, so this is what a stranger is told.
+    if let Err(reason) = fleet.admit(Address::ZERO) {
+        tracing::warn!(%reason, "only jobs of friends are run");
+    }
 }

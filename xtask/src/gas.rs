@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rows::{Measured, ROWS, SIZE_CEILING};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+pub(crate) use table::thousands;
 
 /// What the gas tests measured: a number for each row.
 const BARS: &str = "contracts/snapshots/Bars.json";

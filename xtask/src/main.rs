@@ -11,6 +11,8 @@ mod test;
 mod analysis;
 mod deep;
 mod gas;
+mod bench;
+mod gpu;
 mod production;
 
 mod abi;
@@ -64,6 +66,10 @@ enum Chore {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what the worker costs, write docs/benchmarks/worker.md, and compare with the bars
+    Bench(bench::Options),
+    /// Run the worker's checks, sample jobs and bars on a GPU, and write docs/benchmarks/gpu.md
+    Gpu(gpu::Options),
     /// Put faults into the contracts and see whether the tests notice
     Mutate(analysis::mutation::Options),
     /// Write the golden vectors that forge and cargo tests share
@@ -102,6 +108,8 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Lint => lint::run(&workspace),
         Chore::Deep { only } => deep::run(&workspace, &only),
         Chore::Gas { json } => gas::run(&workspace, json),
+        Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Gpu(options) => gpu::run(&workspace, &options),
         Chore::Mutate(options) => analysis::mutation::run(&workspace, &options),
         Chore::Vectors => abi::vectors(&workspace),
         Chore::Abi => abi::export(&workspace),

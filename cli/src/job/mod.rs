@@ -86,8 +86,12 @@ pub struct Submit {
 pub enum KindArgument {
     /// WebAssembly on a CPU
     Wasm,
-    /// CUDA C++ on a GPU
+    /// CUDA source on a GPU
     Cuda,
+    /// A kernel that ships with the worker
+    Builtin,
+    /// A container image
+    Oci,
 }
 
 impl From<KindArgument> for Kind {
@@ -95,6 +99,8 @@ impl From<KindArgument> for Kind {
         match kind {
             KindArgument::Wasm => Self::Wasm,
             KindArgument::Cuda => Self::Cuda,
+            KindArgument::Builtin => Self::Builtin,
+            KindArgument::Oci => Self::Oci,
         }
     }
 }

@@ -92,6 +92,9 @@ fn print(
     };
     view.add_row(["result".to_owned(), verified.result.to_string()]);
     view.add_row(["as expected".to_owned(), as_expected.to_owned()]);
+    if verified.is_product {
+        view.add_row(["checked".to_owned(), "it is the product of the job's matrices".to_owned()]);
+    }
     for (index, output) in verified.outputs.iter().enumerate() {
         let place = out.map_or_else(String::new, |folder| format!(" in {}", name(folder, index).display()));
         view.add_row([format!("output {index}"), format!("{} bytes{place}", output.len())]);
@@ -99,7 +102,7 @@ fn print(
     let lengths: Vec<_> = verified.outputs.iter().map(|output| output.len().to_string()).collect();
     let document = json!({
         "job": id, "result": verified.result, "expected": expected, "asExpected": verified.expected,
-        "outputs": lengths, "folder": out,
+        "isProduct": verified.is_product, "outputs": lengths, "folder": out,
     });
     context.output.data(&document, &view)?;
     unexpected(verified)

@@ -9,9 +9,9 @@ use client::keeper::Keeper;
 use client::manifest::{Prepared, prepare};
 use client::session::{Session, Terms};
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::Kind;
+use protocol::job::{Kind, Program};
 use protocol::order::JobId;
-use protocol::resource::{Resource, Unit};
+use protocol::resource::Resource;
 use protocol::wire::OrderTaken;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -70,7 +70,7 @@ fn print(context: &Context, id: JobId, taken: &OrderTaken) -> Result<(), CliErro
 
 async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Resource, Terms), CliError> {
     let resources = keeper.info().await?.resources;
-    let resource = choose(&resources, submit.resource.as_deref(), job.envelope.program.kind())?.clone();
+    let resource = choose(&resources, submit.resource.as_deref(), &job.envelope.program)?.clone();
     let ask = best_ask(keeper, &resource).await?;
     let max_price = match (submit.max_price, &ask) {
         (Some(price), _) => price,
@@ -87,19 +87,35 @@ async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Reso
     if max_units == Quantity::ZERO {
         return Err(CliError::Refused("--max-total does not pay for a single unit at that price: raise it".into()));
     }
+    whole(&job.envelope.program, max_units, &resource)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let expiry = Timestamp(now.saturating_add(submit.expires_in));
     let terms = Terms { resource: resource.id, max_price, max_units, max_total: submit.max_total, expiry };
     Ok((resource, terms))
 }
 
-/// Units that the job's own time limit leaves room for, on a worker up to four times as fast as the standard one. An
-/// order for more would only tie up a provider's capacity.
+/// Refuses an order for a part of a builtin kernel's work: no worker would begin with it.
+fn whole(program: &Program, max_units: Quantity, resource: &Resource) -> Result<(), CliError> {
+    match program {
+        Program::Builtin { call, .. } if max_units.get() < call.work() => Err(CliError::Refused(format!(
+            "the job is {} {} of work, and the order would be for {max_units}: raise --max-total, wait for an offer with \
+             enough left, or divide the job",
+            call.work(),
+            resource.unit
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Units that the job's own work comes to, or its time limit leaves room for, on a worker up to four times as fast as the
+/// standard one. An order for more would only tie up a provider's capacity.
 fn enough(job: &Prepared) -> Quantity {
     let wall = job.envelope.limits.wall_ms.get();
-    Quantity(match job.envelope.program.kind() {
-        Kind::Cuda => wall,
-        Kind::Wasm => wall.saturating_mul(4),
+    Quantity(match &job.envelope.program {
+        Program::Cuda { devices, .. } => wall.saturating_mul(u64::from(*devices)),
+        Program::Wasm { .. } => wall.saturating_mul(4),
+        Program::Builtin { call, .. } => call.work(),
+        Program::Oci { devices, .. } => wall.div_ceil(1000).saturating_mul(u64::from((*devices).max(1))),
     })
 }
 
@@ -109,18 +125,14 @@ fn above(price: Price) -> Price {
 }
 
 /// The resource that was named, or the first that bills what the kind uses.
-fn choose<'a>(resources: &'a [Resource], name: Option<&str>, kind: Kind) -> Result<&'a Resource, CliError> {
+fn choose<'a>(resources: &'a [Resource], name: Option<&str>, program: &Program) -> Result<&'a Resource, CliError> {
     if let Some(name) = name {
         return find(resources, name);
     }
-    let unit = match kind {
-        Kind::Wasm => Unit::CpuMs,
-        Kind::Cuda => Unit::GpuMs,
-    };
-    resources
-        .iter()
-        .find(|resource| resource.unit == unit)
-        .ok_or_else(|| CliError::NotFound(format!("this keeper trades nothing metered in {unit}: use another one")))
+    resources.iter().find(|resource| program.check_resource(resource).is_ok()).ok_or_else(|| {
+        let (kind, unit) = (program.kind(), program.unit());
+        CliError::NotFound(format!("this keeper trades nothing metered in {unit} that pays for such a {kind} job"))
+    })
 }
 
 /// What a finished job is printed as.
@@ -149,7 +161,24 @@ pub(super) fn document(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::resource::ResourceId;
+    use alloy::primitives::B256;
+    use protocol::job::Blob;
+    use protocol::resource::{ResourceId, Unit};
+
+    fn program(kind: Kind) -> Program {
+        let blob = Blob { hash: B256::ZERO, length: Quantity(1) };
+        match kind {
+            Kind::Cuda => Program::Cuda {
+                source: blob,
+                language: Default::default(),
+                toolchain: String::new(),
+                devices: 1,
+                scratch: vec![],
+                stages: vec![],
+            },
+            _ => Program::Wasm { module: blob, toolchain: String::new() },
+        }
+    }
 
     fn resources() -> Vec<Resource> {
         let resource =
@@ -160,13 +189,24 @@ mod tests {
     #[test]
     fn a_kind_chooses_its_resource() {
         let resources = resources();
-        assert_eq!(choose(&resources, None, Kind::Wasm).unwrap().name, "cpu.x86-64");
-        assert_eq!(choose(&resources, None, Kind::Cuda).unwrap().name, "gpu.h200");
-        assert_eq!(choose(&resources, Some("2"), Kind::Cuda).unwrap().name, "cpu.x86-64");
-        let error = choose(&resources, Some("tpu"), Kind::Cuda).unwrap_err();
+        assert_eq!(choose(&resources, None, &program(Kind::Wasm)).unwrap().name, "cpu.x86-64");
+        assert_eq!(choose(&resources, None, &program(Kind::Cuda)).unwrap().name, "gpu.h200");
+        assert_eq!(choose(&resources, Some("2"), &program(Kind::Cuda)).unwrap().name, "cpu.x86-64");
+        let error = choose(&resources, Some("tpu"), &program(Kind::Cuda)).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("gpu.h200, cpu.x86-64"), "{error}");
-        assert_eq!(choose(&resources[..1], None, Kind::Wasm).unwrap_err().exit_code(), 3);
+        assert_eq!(choose(&resources[..1], None, &program(Kind::Wasm)).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_builtin_is_ordered_whole_or_not_at_all() {
+        let call = protocol::job::Builtin::Hashsearch { start: Quantity(0), count: Quantity(100) };
+        let hashes = Resource { unit: Unit::Hash, ..resources().remove(0) };
+        let program_of = Program::Builtin { call, cubin: None };
+        whole(&program_of, Quantity(100), &hashes).unwrap();
+        let refused = whole(&program_of, Quantity(99), &hashes).unwrap_err().to_string();
+        assert!(refused.contains("100 hash of work") && refused.contains("--max-total"), "{refused}");
+        whole(&program(Kind::Wasm), Quantity(1), &hashes).unwrap();
     }
 
     #[test]

@@ -17,8 +17,9 @@ library TypeHashes {
     bytes32 internal constant ACCEPTANCE =
         keccak256("Acceptance(bytes32 voucher,address provider,uint32 batch,uint64 owed)");
 
-    bytes32 internal constant USAGE =
-        keccak256("Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel)");
+    bytes32 internal constant USAGE = keccak256(
+        "Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel,uint64 work,uint64 leaseS)"
+    );
 
     bytes32 internal constant RECEIPT = keccak256(
         "Receipt(bytes32 job,address provider,uint64 sequence,bytes32 usage,uint64 amount,bytes32 result,uint64 at)"

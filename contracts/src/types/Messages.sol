@@ -38,6 +38,8 @@ struct Usage {
     uint64 bytesIn;
     uint64 bytesOut;
     uint64 fuel;
+    uint64 work;
+    uint64 leaseS;
 }
 
 /// @notice A worker's statement of what a job has used and cost since its start. Signed by a worker key.

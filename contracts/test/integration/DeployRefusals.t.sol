@@ -145,8 +145,8 @@ contract DeployRefusalsTest is DeployFixture {
         d.catalog.acceptOwnership();
         string memory json = _with(
             _local(),
-            "\"scuWeight\": \"400\" }",
-            "\"scuWeight\": \"400\" }, {\"name\": \"new\", \"unit\": \"GPU-ms\", \"scale\": \"1\", \"scuWeight\": \"1\"}"
+            "}\n  ]\n}",
+            "}, {\"name\": \"new\", \"unit\": \"GPU-ms\", \"scale\": \"1\", \"scuWeight\": \"1\"}\n  ]\n}"
         );
         _refuse(json, abi.encodeWithSelector(Deploy.ResourceNeedsOwner.selector, "new", owner));
     }

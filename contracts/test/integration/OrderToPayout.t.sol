@@ -60,7 +60,8 @@ contract OrderToPayoutTest is SettlementFixture {
     }
 
     function _receipt(bytes32 job) private view returns (bytes32) {
-        Usage memory used = Usage({gpuMs: QUANTITY, cpuMs: 12, memoryMibS: 34, bytesIn: 56, bytesOut: 78, fuel: 0});
+        Usage memory used =
+            Usage({gpuMs: QUANTITY, cpuMs: 12, memoryMibS: 34, bytesIn: 56, bytesOut: 78, fuel: 0, work: 0, leaseS: 0});
         return messages.hashReceipt(
             Receipt({
                 job: job,

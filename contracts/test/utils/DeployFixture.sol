@@ -47,6 +47,11 @@ abstract contract DeployFixture {
         vm.assertFalse(keccak256(bytes(out)) == keccak256(bytes(json)), string.concat("not in the file: ", from));
     }
 
+    /// @dev How many resource classes a network file lists.
+    function _classes(string memory json) internal view returns (uint256 count) {
+        while (vm.keyExistsJson(json, string.concat(".resources[", vm.toString(count), "]"))) ++count;
+    }
+
     function _field(string memory key, string memory value) internal pure returns (string memory) {
         return string.concat("\"", key, "\": \"", value, "\"");
     }

@@ -110,7 +110,9 @@ contract VectorsTest is SettlementFixture {
                     memoryMibS: _u64(".memoryMibS"),
                     bytesIn: _u64(".bytesIn"),
                     bytesOut: _u64(".bytesOut"),
-                    fuel: _u64(".fuel")
+                    fuel: _u64(".fuel"),
+                    work: _u64(".work"),
+                    leaseS: _u64(".leaseS")
                 })
             );
         }

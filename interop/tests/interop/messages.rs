@@ -100,6 +100,8 @@ fn usage(numbers: &[u64]) -> Usage {
         bytes_in: Quantity(numbers[3]),
         bytes_out: Quantity(numbers[4]),
         fuel: Quantity(numbers[5]),
+        work: Quantity(numbers[6]),
+        lease_s: Quantity(numbers[7]),
     }
 }
 

@@ -19,6 +19,7 @@ struct Row {
     channel: Vec<u8>,
     kind: String,
     memory: i64,
+    devices: i64,
     cap: i64,
     state: String,
     offer: Option<Vec<u8>>,
@@ -61,6 +62,8 @@ impl Row {
             signer: column::address(&self.signer)?,
             kind: from_word(&self.kind)?,
             memory: Quantity(unsigned(self.memory)?),
+            devices: u32::try_from(self.devices)
+                .map_err(|_| StoreError::Corrupt(format!("{} devices", self.devices)))?,
             cap: Amount(unsigned(self.cap)?),
             state: from_word(&self.state)?,
             matched: self.matched()?,
@@ -144,8 +147,8 @@ async fn insert(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
     let created_at = integer(job.created_at.get(), "a time")?;
     sqlx::query!(
         "INSERT INTO jobs (sequence, id, signed, payer, signer, channel, kind, memory, cap, state, terminal, outputs,
-            paid_sequence, paid_amount, paid_quantity, debited, reason, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, $13, $14)",
+            paid_sequence, paid_amount, paid_quantity, debited, reason, created_at, devices)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, $13, $14, $15)",
         sequence,
         id,
         signed,
@@ -159,7 +162,8 @@ async fn insert(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
         terminal,
         outputs,
         job.reason,
-        created_at
+        created_at,
+        job.devices
     )
     .execute(&mut *connection)
     .await
@@ -191,7 +195,7 @@ pub(crate) async fn one(pool: &SqlitePool, id: JobId) -> Result<Option<Job>> {
     let id = id.0.as_slice();
     sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs WHERE id = $1",
         id
@@ -206,7 +210,7 @@ pub(crate) async fn one(pool: &SqlitePool, id: JobId) -> Result<Option<Job>> {
 pub(crate) async fn open(pool: &SqlitePool) -> Result<Vec<Job>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs WHERE terminal = 0 ORDER BY sequence"
     )
@@ -230,7 +234,7 @@ pub(crate) async fn list(pool: &SqlitePool, filter: JobFilter, limit: u32) -> Re
 async fn newest(pool: &SqlitePool, limit: u32) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs ORDER BY sequence DESC LIMIT $1",
         limit
@@ -242,7 +246,7 @@ async fn newest(pool: &SqlitePool, limit: u32) -> sqlx::Result<Vec<Row>> {
 async fn by_payer(pool: &SqlitePool, payer: &[u8], limit: u32) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs WHERE payer = $1 ORDER BY sequence DESC LIMIT $2",
         payer,
@@ -255,7 +259,7 @@ async fn by_payer(pool: &SqlitePool, payer: &[u8], limit: u32) -> sqlx::Result<V
 async fn by_signer(pool: &SqlitePool, signer: &[u8], limit: u32) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs WHERE signer = $1 ORDER BY sequence DESC LIMIT $2",
         signer,
@@ -268,7 +272,7 @@ async fn by_signer(pool: &SqlitePool, signer: &[u8], limit: u32) -> sqlx::Result
 async fn by_both(pool: &SqlitePool, payer: &[u8], signer: &[u8], limit: u32) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
-        "SELECT sequence, id, signed, signer, channel, kind, memory, cap, state, offer, price, provider, worker,
+        "SELECT sequence, id, signed, signer, channel, kind, memory, devices, cap, state, offer, price, provider, worker,
             newest, outputs, paid_sequence, paid_amount, paid_quantity, debited, failure, reason, created_at, ended_at
          FROM jobs WHERE payer = $1 AND signer = $2 ORDER BY sequence DESC LIMIT $3",
         payer,

@@ -82,6 +82,7 @@ async fn handle(api: &Api, worker: Address, frame: FromWorker) {
             // A failure inside the keeper is logged; the worker reports again when it connects the next time.
             let _ = desk.failed(worker, job, refusal).await;
         }
+        FromWorker::Changed { capabilities } => desk.change_worker(worker, capabilities).await,
         FromWorker::Hello { .. } => tracing::warn!(%worker, "a second hello on one socket"),
     }
 }

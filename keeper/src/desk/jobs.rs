@@ -12,7 +12,7 @@ use protocol::wire::{Code, JobState, Refusal, ToWorker};
 
 /// What a job needs of a worker.
 pub(super) fn needs(job: &Job) -> Needs {
-    Needs { kind: job.kind, resource: job.order.order.resource, memory: job.memory }
+    Needs { kind: job.kind, resource: job.order.order.resource, memory: job.memory, devices: job.devices }
 }
 
 impl Desk {

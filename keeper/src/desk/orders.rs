@@ -89,7 +89,7 @@ impl Desk {
             return Err(Refusal::new(Code::Unsupported, detail).into());
         }
         let resource = intake::resource(&books.resources, order.resource)?;
-        intake::kind(envelope.program.kind(), resource)?;
+        envelope.program.check_resource(resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         let tab = books.tabs.get(&channel).ok_or_else(ledger::channel_closing)?;
         if tab.jobs.len() >= self.terms.config.market.open_jobs_per_channel {
             let detail = "the channel has as many open jobs as this keeper allows: wait until some have ended";
@@ -109,6 +109,7 @@ impl Desk {
             signer,
             kind: envelope.program.kind(),
             memory: envelope.limits.memory,
+            devices: envelope.program.devices(),
             cap,
             state: JobState::Queued,
             matched: None,
@@ -130,6 +131,14 @@ impl Desk {
             .map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
         if i64::try_from(envelope.limits.memory.get()).is_err() {
             return Err(Refusal::new(Code::BadEnvelope, "limits.memory must fit into 63 bits").into());
+        }
+        let most = self.terms.config.max_blob;
+        if let Some(output) = envelope.outputs.iter().find(|output| output.length.get() > most) {
+            let detail = format!(
+                "an output of {} bytes could not be handed over: this keeper takes blobs of at most {most}",
+                output.length
+            );
+            return Err(Refusal::new(Code::TooLarge, detail).into());
         }
         for blob in envelope.blobs() {
             let length = self.blobs.length(blob.hash).await?;

@@ -41,6 +41,15 @@ impl Desk {
         Ok((Seat { who: worker, session }, inbox))
     }
 
+    /// What a worker can run changed; what waits may fit it now.
+    pub async fn change_worker(&self, worker: Address, capabilities: Capabilities) {
+        let mut books = self.lock().await;
+        books.roster.change(worker, capabilities);
+        let matched = self.match_all(&mut books).await;
+        // A failure of the store is logged; what waits is matched with the next event.
+        let _ = self.guard("matching", matched);
+    }
+
     /// Brings a worker up to date on what it holds, and on what it should hold.
     async fn resume(&self, books: &mut Books, worker: Address, held: &[JobId]) -> Result<()> {
         let mine = |job: &&Job| job.matched.is_some_and(|matched| matched.worker == worker);

@@ -50,6 +50,7 @@ fn world() -> World {
         signer: session.address(),
         kind: Kind::Wasm,
         memory: Quantity(1),
+        devices: 0,
         cap: Amount(900),
         state: JobState::Running,
         matched: Some(Matched {

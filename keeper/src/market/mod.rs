@@ -21,6 +21,8 @@ pub struct Needs {
     pub resource: ResourceId,
     /// Memory limit, in bytes.
     pub memory: Quantity,
+    /// How many GPUs.
+    pub devices: u32,
 }
 
 /// A resting offer.

@@ -25,7 +25,7 @@ fn ask(sequence: u64, price: u64, capacity: u64, who: u8) -> Ask {
 fn bid(sequence: u64, price: u64, units: u64) -> Bid {
     Bid {
         job: JobId(B256::from(U256::from(sequence))),
-        needs: Needs { kind: Kind::Wasm, resource: CPU, memory: Quantity(1) },
+        needs: Needs { kind: Kind::Wasm, resource: CPU, memory: Quantity(1), devices: 0 },
         max_price: Price(price),
         units: Quantity(units),
         expiry: Timestamp(200),

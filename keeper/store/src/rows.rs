@@ -82,6 +82,8 @@ pub struct Job {
     pub kind: Kind,
     /// Its memory limit, in bytes.
     pub memory: Quantity,
+    /// How many GPUs of one worker it needs.
+    pub devices: u32,
     /// Most that the provider may bill.
     pub cap: Amount,
     /// Where it stands.

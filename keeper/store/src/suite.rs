@@ -58,6 +58,7 @@ fn job(sequence: u64, payer: u8) -> Job {
         signer: key(2).address(),
         kind: Kind::Wasm,
         memory: Quantity(1 << 30),
+        devices: 2,
         cap: Amount(900),
         state: JobState::Queued,
         matched: None,

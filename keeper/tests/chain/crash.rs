@@ -17,7 +17,7 @@ use protocol::job::Kind;
 use protocol::order::JobId;
 use protocol::receipt::Receipt;
 use protocol::voucher::{Account, Payment, SignedVoucher};
-use protocol::wire::{BatchState, Capabilities, Code, JobState, Refusal, ToWorker};
+use protocol::wire::{BatchState, Capabilities, Code, Isolation, JobState, Refusal, ToWorker};
 use service::chain::{Chain, Sender};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,8 @@ impl Bench {
             memory: Quantity(1 << 30),
             toolchains: vec![],
             device: None,
+            devices: 0,
+            isolation: Isolation::default(),
         };
         let (worker, provider) = (world.worker.address(), world.provider.address());
         self.desk.join_worker(worker, provider, capabilities, held).await.unwrap().1

@@ -27,6 +27,65 @@ pub struct Capabilities {
     pub toolchains: Vec<String>,
     /// Name of the device, where there is one.
     pub device: Option<String>,
+    /// How many GPUs one job can have.
+    pub devices: u32,
+    /// What separates a job from the machine and from other jobs.
+    pub isolation: Isolation,
+}
+
+/// How well jobs are separated, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IsolationLevel {
+    /// A process of its own with resource limits, killed at its end.
+    #[default]
+    Process,
+    /// And without access to files (Landlock) and to system calls that it does not need (seccomp).
+    Confined,
+    /// And with a user and a network of its own, and a control group that limits its memory.
+    Isolated,
+}
+
+/// What is in force around a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Isolation {
+    /// Resource limits of the process.
+    pub rlimits: bool,
+    /// No files but those that the job needs: by Landlock, or for a container by a root file system of its own.
+    pub landlock: bool,
+    /// seccomp: no system calls but those that the job needs.
+    pub seccomp: bool,
+    /// A user id that nothing else has.
+    pub user: bool,
+    /// A network namespace without interfaces.
+    pub network: bool,
+    /// A control group: its version, 1 or 2; 0 where there is none.
+    pub cgroup: u8,
+}
+
+impl Isolation {
+    /// The level that this adds up to.
+    pub const fn level(&self) -> IsolationLevel {
+        match (self.rlimits && self.landlock && self.seccomp, self.user && self.network && self.cgroup > 0) {
+            (true, true) => IsolationLevel::Isolated,
+            (true, false) => IsolationLevel::Confined,
+            (false, _) => IsolationLevel::Process,
+        }
+    }
+
+    /// What holds in both.
+    #[must_use]
+    pub fn weaker(self, other: Self) -> Self {
+        Self {
+            rlimits: self.rlimits && other.rlimits,
+            landlock: self.landlock && other.landlock,
+            seccomp: self.seccomp && other.seccomp,
+            user: self.user && other.user,
+            network: self.network && other.network,
+            cgroup: self.cgroup.min(other.cgroup),
+        }
+    }
 }
 
 /// The digest that a worker or session key signs to open its socket (EIP-191, version 0x45).
@@ -116,6 +175,11 @@ pub enum FromWorker {
         jobs: Vec<JobId>,
         /// Over [`login_digest`].
         signature: Signature,
+    },
+    /// What it can run changed: it lost a device, or it drains and takes no more jobs (no slots).
+    Changed {
+        /// What it can run now.
+        capabilities: Capabilities,
     },
     /// Puts an offer into the book.
     Offer {

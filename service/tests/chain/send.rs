@@ -370,6 +370,21 @@ async fn a_settled_transaction_undone_by_a_reorganisation_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_look_at_the_chain_sends_again_what_it_took_back() {
+    let node = Anvil::start(&[]).await;
+    let sender = sender(&node.url, &MemoryTransactions::new()).await;
+    sender.send(intent("a")).await.unwrap();
+    sender.reconcile().await.unwrap();
+    assert_eq!(node.nonce(sender.address()).await, 1, "nothing was taken back, nothing is sent");
+    node.rpc("anvil_rollback", json!([1])).await;
+    assert_eq!(node.nonce(sender.address()).await, 0);
+    sender.reconcile().await.unwrap();
+    assert_eq!((node.nonce(sender.address()).await, node.logs().await), (1, 1));
+    sender.send(intent("a")).await.unwrap();
+    assert_eq!(node.logs().await, 1, "the same intent is carried out once");
+}
+
+#[tokio::test]
 async fn a_reorganisation_below_an_open_transaction_is_made_good_first() {
     let node = Anvil::start(&["--no-mining"]).await;
     let store = MemoryTransactions::new();

@@ -37,7 +37,7 @@ void barrier();
 /// Ends the launch as a fault of the device.
 [[noreturn]] void trap();
 
-/// Keeps the device busy, without the launch waiting for it.
+/// Keeps the device busy for a while.
 void sleep(unsigned nanoseconds);
 
 struct kernel {
@@ -48,6 +48,9 @@ struct kernel {
 
 void add_kernel(const std::string &name, kernel added);
 
+/// A variable in device memory, which has its first value again whenever a module that names it is loaded.
+void add_variable(const std::string &name, void *at, size_t size);
+
 template <typename... A, size_t... I>
 std::function<void(void **)> unpack(void (*function)(A...), std::index_sequence<I...>) {
     return [function](void **values) { function(*static_cast<A *>(values[I])...); };
@@ -57,6 +60,10 @@ struct registration {
     template <typename... A> registration(const char *name, void (*function)(A...), bool has_barriers) {
         add_kernel(name, {{sizeof(A)...}, unpack(function, std::index_sequence_for<A...>{}), has_barriers});
     }
+};
+
+struct variable {
+    template <typename T> variable(const char *name, T &named) { add_variable(name, &named, sizeof named); }
 };
 
 } // namespace emulated
@@ -75,6 +82,26 @@ template <typename T> static inline T atomicAdd(T *at, T value) {
     *at = before + value;
     return before;
 }
+
+template <typename T> static inline T atomicMin(T *at, T value) {
+    T before = *at;
+    if (value < before) *at = value;
+    return before;
+}
+
+template <typename T> static inline T atomicMax(T *at, T value) {
+    T before = *at;
+    if (value > before) *at = value;
+    return before;
+}
+
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+
+static inline long long __mul64hi(long long a, long long b) { return (long long)(((__int128)a * b) >> 64); }
+
+static inline int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll((unsigned long long)x); }
 
 static inline long long __double_as_longlong(double x) {
     long long bits;

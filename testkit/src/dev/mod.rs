@@ -10,9 +10,11 @@ use crate::tools;
 use clap::{Parser, Subcommand};
 use protocol::job::Kind;
 use report::Timings;
+use service::health::Health;
 use std::path::PathBuf;
 use std::time::Instant;
 use town::Town;
+use worker::fleet::{Fleet, FleetConfig};
 
 /// Starts an embedded chain, deploys the contracts, starts keeper, indexer and worker, and walks the main job.
 #[derive(Debug, Parser)]
@@ -66,7 +68,7 @@ async fn network(options: &Options) -> anyhow::Result<()> {
     let start = Instant::now();
     let shutdown = service::shutdown::on_signal();
     let folder = options.folder.clone().unwrap_or_else(|| tools::root().join(".capa/dev"));
-    let kinds = kinds()?;
+    let kinds = kinds().await?;
     let mut tuning = Tuning::default();
     if kinds.contains(&Kind::Cuda) {
         tuning.offers.push("gpu.h200");
@@ -94,14 +96,14 @@ async fn network(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kinds of jobs that this machine can run.
-fn kinds() -> anyhow::Result<Vec<Kind>> {
-    let mut kinds: Vec<_> = worker::execute::executors(&worker::execute::ExecuteConfig::default())?
-        .iter()
-        .map(|executor| executor.kind())
-        .collect();
-    kinds.sort();
-    kinds.dedup();
+/// Kinds of jobs that this machine can run: what processes as the worker's can do.
+async fn kinds() -> anyhow::Result<Vec<Kind>> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().to_path_buf();
+    let config = FleetConfig::new(tools::capa_worker()?, data, 1, Default::default(), Default::default());
+    let fleet = Fleet::start(config, Health::new()).await?;
+    let kinds = fleet.inventory().kinds;
+    fleet.close().await;
     Ok(kinds)
 }
 

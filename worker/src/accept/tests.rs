@@ -13,6 +13,8 @@ struct World {
     channel: ChannelFacts,
     paid: u64,
     earned: u64,
+    owed: u64,
+    pending: u64,
     elsewhere: u64,
     proven: bool,
 }
@@ -25,9 +27,18 @@ fn world() -> World {
         assignment,
         receipt,
         keeper: KeeperFacts { active: true, late: false, batch: 3, committed: false },
-        channel: ChannelFacts { deposit: Amount(10_000), spent: Amount(0), closing: false },
+        channel: ChannelFacts {
+            deposit: Amount(10_000),
+            held: Amount(10_000),
+            spent: Amount(0),
+            safe_spent: Amount(0),
+            settled: Amount(0),
+            closing: false,
+        },
         paid: 0,
         earned: 0,
+        owed: 0,
+        pending: 0,
         elsewhere: 0,
         proven: false,
     }
@@ -60,6 +71,8 @@ impl World {
                 receipt: Some(&self.receipt.statement),
                 paid: Amount(self.paid),
                 earned: Amount(self.earned),
+                owed: Amount(self.owed),
+                pending: Amount(self.pending),
                 elsewhere: Amount(self.elsewhere),
                 keeper: &self.keeper,
                 channel: &self.channel,
@@ -95,6 +108,8 @@ fn a_receipt_that_is_not_ours_pays_nothing() {
         receipt: None,
         paid: Amount(0),
         earned: Amount(0),
+        owed: Amount(0),
+        pending: Amount(0),
         elsewhere: Amount(0),
         keeper: &world.keeper,
         channel: &world.channel,
@@ -221,4 +236,33 @@ fn nobody_earns_more_than_the_channel_has_spent() {
     assert_eq!(world.check(&inflated), Err(expected));
     let all = world.signed_with(|voucher| voucher.latest.earned = Amount(210), &fixture::session_key());
     assert_eq!(world.check(&all), Ok(Amount(200)));
+}
+
+#[test]
+fn owed_never_loses_what_other_workers_earned() {
+    let mut world = world();
+    // Another worker of the provider has earned 300, as the last acceptance of this channel says.
+    (world.earned, world.owed) = (60, 360);
+    let lost = world.check(&fixture::accepted(world.voucher(), 499, &fixture::keeper_key()));
+    assert_eq!(lost, Err(AcceptanceError::OwedTooLow { least: Amount(500), found: Amount(499) }));
+    let kept = fixture::accepted(world.voucher(), 500, &fixture::keeper_key());
+    assert_eq!(world.check(&kept), Ok(Amount(140)));
+}
+
+#[test]
+fn a_total_must_cover_what_is_owed_beside_what_was_paid_out() {
+    let mut world = world();
+    let good = world.good();
+    world.channel.settled = Amount(10);
+    assert_eq!(world.check(&good), Ok(Amount(200)), "210 less 10 are 200");
+    world.channel.settled = Amount(11);
+    let error = world.check(&good).unwrap_err();
+    let expected = AcceptanceError::NotCovered { total: Amount(210), covered: Amount(199), wanted: Amount(200) };
+    assert_eq!(error, expected);
+    assert!(error.is_retryable(), "channel and keeper are read at different moments");
+    (world.channel.settled, world.pending) = (Amount(0), 11);
+    let expected = AcceptanceError::NotCovered { total: Amount(210), covered: Amount(210), wanted: Amount(211) };
+    assert_eq!(world.check(&good), Err(expected));
+    world.pending = 10;
+    assert_eq!(world.check(&good), Ok(Amount(200)));
 }

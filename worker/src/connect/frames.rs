@@ -1,7 +1,7 @@
 //! Frames of the keeper's socket, and why it ends.
 
+use crate::keeper_api::LinkError;
 use crate::ledger::LedgerError;
-use crate::link::LinkError;
 use futures::{SinkExt, StreamExt};
 use protocol::wire::{FromWorker, ToWorker};
 use tokio::net::TcpStream;

@@ -1,18 +1,18 @@
 //! The direct endpoint: the client's half of the wire, served by the provider itself.
 //!
-//! No keeper, no batch and no window: a voucher names the provider, is stored before it counts, and is redeemed on
+//! No keeper, no batch and no window: a voucher names the provider and is stored before it counts. `watch` redeems it on
 //! chain whenever that is worth the gas, or at once when the client closes its channel.
 
 mod api;
 mod blobs;
 mod intake;
 mod pay;
-mod redeem;
 mod socket;
 mod view;
 
 use crate::config::DirectConfig;
-use crate::ledger::{Assignment, JobStage, Ledger, LedgerError};
+use crate::drain;
+use crate::ledger::{Assignment, JobStage, LedgerError};
 use crate::market::ReadError;
 use crate::node::{Node, now};
 use crate::observe;
@@ -26,10 +26,9 @@ use protocol::job::Blob;
 use protocol::order::JobId;
 use protocol::voucher::Fees;
 use protocol::wire::{Code, Info, Refusal};
-use service::chain::Sender;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, broadcast};
 
@@ -84,7 +83,6 @@ impl DirectError {
 /// The endpoint.
 pub(crate) struct Direct {
     node: Arc<Node>,
-    sender: Arc<Sender<Ledger>>,
     config: DirectConfig,
     blobs: BlobStore,
     fee_bps: AtomicU16,
@@ -94,77 +92,87 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    pub(crate) async fn open(
-        node: Arc<Node>,
-        sender: Arc<Sender<Ledger>>,
-        config: DirectConfig,
-    ) -> Result<Arc<Self>, crate::RunError> {
+    pub(crate) async fn open(node: Arc<Node>, config: DirectConfig) -> Result<Arc<Self>, crate::RunError> {
         let folder = node.config.data.join("blobs");
         let blobs = BlobStore::open(folder, config.max_blob, config.max_store).map_err(LedgerError::Folder)?;
         let fee_bps = AtomicU16::new(node.market.direct_fee().await?);
         let changes = broadcast::channel(CHANGES).0;
-        let direct = Self { node, sender, config, blobs, fee_bps, changes, books: Mutex::default() };
+        let direct = Self { node, config, blobs, fee_bps, changes, books: Mutex::default() };
         Ok(Arc::new(direct))
     }
 
-    /// Serves clients and redeems vouchers until the shutdown.
+    /// Serves clients until the shutdown.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
         if let Err(error) = self.resume().await {
             observe::failing("queue", &error);
         }
         let router = api::router(self.clone());
-        let redeeming = redeem::run(self.clone());
         let serving = service::http::serve(listener, router, self.node.shutdown.clone());
-        let (served, (), ()) = tokio::join!(serving, redeeming, self.follow_fee());
+        let (served, ()) = tokio::join!(serving, self.follow_fee());
         if let Err(error) = served {
             tracing::error!(%error, "the direct endpoint failed");
         }
     }
 
-    /// Jobs that waited for a slot when the worker ended wait again.
+    /// Jobs that waited for a slot when the worker ended wait again; those that ended and owe nothing are closed.
     async fn resume(self: &Arc<Self>) -> Result<(), LedgerError> {
         for row in self.node.ledger.open_jobs(self.provider()).await? {
             if row.stage == JobStage::Queued {
                 self.enqueue(row.assignment);
+            } else {
+                self.settle(row.assignment.job()).await;
             }
         }
         Ok(())
+    }
+
+    /// Closes a job that ended and owes nothing more: there is no voucher to wait for.
+    async fn settle(&self, job: JobId) {
+        match self.node.ledger.close_settled(job).await {
+            Ok(true) => self.changed(job),
+            Ok(false) => {}
+            Err(error) => observe::failing("ledger", &error),
+        }
     }
 
     /// Runs a queued job as soon as a slot is free.
     fn enqueue(self: &Arc<Self>, assignment: Assignment) {
         let job = assignment.job();
         let Some(stop) = self.node.register(job) else { return };
-        let direct = self.clone();
+        let (direct, asked) = (self.clone(), Instant::now());
         tokio::spawn(async move {
             let node = &direct.node;
             let slot = tokio::select! {
                 slot = node.slots.clone().acquire_owned() => slot.ok(),
                 () = stop.token().cancelled() => None,
+                () = node.drain.cancelled() => None,
                 // The job stays queued in the ledger and waits again after the restart.
                 () = node.shutdown.cancelled() => return,
             };
             let expired = is_expired(assignment.order.order.expiry)
                 .then(|| Refusal::new(Code::Expired, "no slot was free before the order expired"));
-            let written = match (slot, stop.reason().or(expired)) {
+            let drains = node.drain.is_cancelled().then(drain::refusal);
+            let written = match (slot, stop.reason().or(expired).or(drains)) {
                 (Some(slot), None) => match node.ledger.start_job(job).await {
-                    Ok(()) => {
+                    Ok(true) => {
+                        observe::waited("slot", asked.elapsed());
                         direct.changed(job);
-                        node.run_job(direct.as_ref(), &assignment, &stop, slot).await;
+                        node.run_to_its_end(direct.as_ref(), &assignment, &stop, slot).await;
+                        direct.settle(job).await;
                         return;
                     }
+                    // It was stopped in the meantime.
+                    Ok(false) => Ok(()),
                     Err(error) => Err(error),
                 },
-                (_, reason) => {
-                    let unexplained = || Refusal::new(Code::NodeFailed, "the worker takes no jobs any more");
-                    node.ledger.fail(job, None, &reason.unwrap_or_else(unexplained), now()).await
-                }
+                (_, reason) => node.ledger.fail(job, None, &reason.unwrap_or_else(drain::refusal), now()).await,
             };
             node.unregister(job);
             if let Err(error) = written {
                 observe::failing("ledger", &error);
             }
             direct.changed(job);
+            direct.settle(job).await;
         });
     }
 
@@ -206,13 +214,13 @@ impl Direct {
     }
 
     async fn check(&self, assignment: &Assignment) -> Result<(), Standing> {
-        let channel = self.node.market.channel(assignment.channel).await;
+        let channel = self.node.market.channel(self.provider(), assignment.channel).await;
         let channel = channel.map_err(|error| Standing::Unknown(error.to_string()))?;
         let refused = |code, text: &str| Err(Standing::Refused(Refusal::new(code, text)));
         if channel.closing {
             return refused(Code::ChannelClosing, "the channel is closing");
         }
-        self.node.check_unpaid(assignment.channel).await?;
+        self.node.check_unaccepted(assignment).await?;
         let account = self.account(assignment.channel, &channel).await;
         let account = account.map_err(|error| Standing::Unknown(error.to_string()))?;
         if account.total >= channel.deposit {

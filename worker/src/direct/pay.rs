@@ -48,7 +48,7 @@ impl Direct {
         let amount = receipt.statement.amount;
         let increase = amount.minus(row.paid).ok().filter(|increase| *increase > Amount::ZERO);
         let increase = increase.ok_or_else(|| Refusal::new(Code::BadVoucher, "this receipt is paid already"))?;
-        let facts = self.node.market.channel(channel).await?;
+        let facts = self.node.market.channel(self.provider(), channel).await?;
         let account = self.account(channel, &facts).await?;
         let payment = Payment {
             payer: row.assignment.order.order.payer,
@@ -91,19 +91,14 @@ impl Direct {
                 continue;
             }
             let job = row.assignment.job();
-            #[expect(clippy::collapsible_match, reason = "as a guard, a declined receipt would close its job")]
+            #[expect(clippy::collapsible_match, reason = "as a guard, a declined receipt would settle its job")]
             match ledger.newest_receipt(job).await? {
                 Some(receipt) if receipt.statement.amount > row.paid => {
                     if declined.get(&job).is_none_or(|sequence| receipt.statement.sequence > *sequence) {
                         return Ok(Some(Due { row, receipt }));
                     }
                 }
-                _ if matches!(row.stage, JobStage::Delivered | JobStage::Failed) => {
-                    ledger.close_job(job).await?;
-                    // The client hears of the new state by its own job's change.
-                    let _ = self.changes.send(job);
-                }
-                _ => {}
+                _ => self.settle(job).await,
             }
         }
         Ok(None)

@@ -62,7 +62,7 @@ impl Direct {
     /// A channel by the parties that make it up.
     pub(crate) async fn channel_view(&self, payer: Address, signer: Address) -> Result<ChannelView, DirectError> {
         let channel = ChannelId::of(payer, signer, self.provider());
-        let facts = self.node.market.channel(channel).await?;
+        let facts = self.node.market.channel(self.provider(), channel).await?;
         let rows = self.node.ledger.open_jobs(self.provider()).await?;
         let reserved = reserved(rows.iter().filter(|row| row.assignment.channel == channel))
             .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
@@ -90,6 +90,9 @@ impl Direct {
     /// What is sold here, at which price. These are not signed: the client's order and its price are.
     pub(crate) fn offers(&self) -> Vec<OfferView> {
         let node = &self.node;
+        if node.drain.is_cancelled() {
+            return Vec::new();
+        }
         let offer = |config: &crate::config::OfferConfig| {
             let resource = node.resources.iter().find(|resource| resource.name == config.resource)?;
             let offer = Offer {

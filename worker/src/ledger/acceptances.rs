@@ -98,13 +98,37 @@ impl Ledger {
         amount(row.sum)
     }
 
-    /// What a keeper owes in batches that are not final.
+    /// What a channel has earned for this provider in the batches from `first` up to the one before `batch`.
+    pub async fn earned_before(
+        &self,
+        keeper: Address,
+        channel: ChannelId,
+        first: BatchNumber,
+        batch: BatchNumber,
+    ) -> Result<Amount, LedgerError> {
+        let (keeper, channel) = (keeper.as_slice(), channel.0.as_slice());
+        let row = sqlx::query!(
+            r#"SELECT COALESCE(SUM(earned), 0) AS "sum!: i64" FROM acceptances
+               WHERE keeper = $1 AND channel = $2 AND batch >= $3 AND batch < $4"#,
+            keeper,
+            channel,
+            first,
+            batch
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        amount(row.sum)
+    }
+
+    /// What a keeper owes in batches that are not final: its own word of each batch, which covers the provider's
+    /// other workers as well.
     pub async fn keeper_exposure(&self, keeper: Address) -> Result<Amount, LedgerError> {
         let keeper = keeper.as_slice();
         let row = sqlx::query!(
-            r#"SELECT COALESCE(SUM(a.earned), 0) AS "sum!: i64" FROM acceptances a
-               JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch
-               WHERE a.keeper = $1 AND b.state IN ('open', 'proven')"#,
+            r#"SELECT COALESCE(SUM(highest), 0) AS "sum!: i64" FROM
+               (SELECT MAX(a.owed) AS highest FROM acceptances a
+                JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch
+                WHERE a.keeper = $1 AND b.state IN ('open', 'proven') GROUP BY a.batch)"#,
             keeper
         )
         .fetch_one(&self.pool)
@@ -139,13 +163,13 @@ impl Ledger {
         row.map(|row| decode(&row.body)).transpose()
     }
 
-    /// Every accepted voucher of a batch, one a channel: what `recover` takes after a wind-down.
-    pub async fn accepted_in(&self, keeper: Address, batch: BatchNumber) -> Result<Vec<Accepted>, LedgerError> {
+    /// Every accepted voucher of the batches that are void or were recovered and may have to be again.
+    pub async fn recoverable(&self, keeper: Address) -> Result<Vec<Accepted>, LedgerError> {
         let keeper = keeper.as_slice();
         let rows = sqlx::query!(
-            "SELECT body FROM acceptances WHERE keeper = $1 AND batch = $2 ORDER BY channel",
-            keeper,
-            batch
+            "SELECT a.body FROM acceptances a JOIN batches b ON b.keeper = a.keeper AND b.number = a.batch
+             WHERE a.keeper = $1 AND b.state IN ('void', 'recovered') AND b.safe = 0 ORDER BY a.channel, a.batch",
+            keeper
         )
         .fetch_all(&self.pool)
         .await?;

@@ -24,7 +24,8 @@ pub enum BatchStage {
 }
 
 impl BatchStage {
-    const fn as_str(self) -> &'static str {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Proven => "proven",
@@ -35,7 +36,7 @@ impl BatchStage {
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, LedgerError> {
+    pub(super) fn from_text(text: &str) -> Result<Self, LedgerError> {
         [Self::Open, Self::Proven, Self::Final, Self::Claimed, Self::Void, Self::Recovered]
             .into_iter()
             .find(|stage| stage.as_str() == text)
@@ -56,19 +57,18 @@ pub struct BatchRow {
     pub amount: Amount,
     /// Its proof.
     pub proof: Option<Proof>,
-    /// Highest `owed` put on chain as a challenge.
-    pub challenged: Amount,
 }
 
 impl Ledger {
-    /// All batches of a keeper that are neither paid nor void, oldest first.
-    pub async fn unpaid_batches(&self, keeper: Address) -> Result<Vec<BatchRow>, LedgerError> {
+    /// All batches of a keeper of which something is still to come, or that a reorganisation may still unsettle, oldest
+    /// first.
+    pub async fn unsettled_batches(&self, keeper: Address) -> Result<Vec<BatchRow>, LedgerError> {
         let keeper = keeper.as_slice();
         let rows = sqlx::query!(
             r#"SELECT b.number AS "number!: i64", b.state AS "state!", b.amount AS "amount!", b.proof,
-               b.challenged AS "challenged!", COALESCE(MAX(a.owed), 0) AS "owed!: i64"
+               COALESCE(MAX(a.owed), 0) AS "owed!: i64"
                FROM batches b LEFT JOIN acceptances a ON a.keeper = b.keeper AND a.batch = b.number
-               WHERE b.keeper = $1 AND b.state NOT IN ('claimed', 'void', 'recovered')
+               WHERE b.keeper = $1 AND NOT (b.state IN ('claimed', 'recovered') AND b.safe = 1)
                GROUP BY b.number ORDER BY b.number"#,
             keeper
         )
@@ -82,29 +82,18 @@ impl Ledger {
                     owed: amount(row.owed)?,
                     amount: amount(row.amount)?,
                     proof: row.proof.as_deref().map(decode).transpose()?,
-                    challenged: amount(row.challenged)?,
                 })
             })
             .collect()
     }
 
-    /// Batches of a keeper that will never be final and are not recovered yet.
-    pub async fn void_batches(&self, keeper: Address) -> Result<Vec<BatchNumber>, LedgerError> {
-        let keeper = keeper.as_slice();
+    /// Keepers that still owe something; more than one after the worker changed its keeper.
+    pub async fn owing_keepers(&self) -> Result<Vec<Address>, LedgerError> {
         let rows = sqlx::query!(
-            r#"SELECT number AS "number!: i64" FROM batches WHERE keeper = $1 AND state = 'void' ORDER BY number"#,
-            keeper
+            "SELECT DISTINCT keeper FROM batches WHERE NOT (state IN ('claimed', 'recovered') AND safe = 1)"
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|row| number(row.number)).collect()
-    }
-
-    /// Keepers that still owe something; more than one after the worker changed its keeper.
-    pub async fn owing_keepers(&self) -> Result<Vec<Address>, LedgerError> {
-        let rows = sqlx::query!("SELECT DISTINCT keeper FROM batches WHERE state NOT IN ('claimed', 'recovered')")
-            .fetch_all(&self.pool)
-            .await?;
         rows.iter().map(|row| address(&row.keeper)).collect()
     }
 
@@ -144,25 +133,43 @@ impl Ledger {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Moves a batch on.
+    /// Moves a batch on, or back where the chain went back.
     pub async fn set_stage(&self, keeper: Address, batch: BatchNumber, stage: BatchStage) -> Result<(), LedgerError> {
         let (keeper, stage) = (keeper.as_slice(), stage.as_str());
-        sqlx::query!("UPDATE batches SET state = $3 WHERE keeper = $1 AND number = $2", keeper, batch, stage)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query!(
+            "UPDATE batches SET state = $3, safe = 0 WHERE keeper = $1 AND number = $2 AND state <> $3",
+            keeper,
+            batch,
+            stage
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
-    /// Notes a challenge that is on chain.
-    pub async fn set_challenged(&self, keeper: Address, batch: BatchNumber, owed: Amount) -> Result<(), LedgerError> {
-        let (keeper, owed) = (keeper.as_slice(), column(owed.get())?);
-        sqlx::query!("UPDATE batches SET challenged = $3 WHERE keeper = $1 AND number = $2", keeper, batch, owed)
+    /// Notes that a batch is paid, as the chain's safe head shows: it is not looked at again.
+    pub async fn set_safe(&self, keeper: Address, batch: BatchNumber) -> Result<(), LedgerError> {
+        let keeper = keeper.as_slice();
+        sqlx::query!(
+            "UPDATE batches SET safe = 1 WHERE keeper = $1 AND number = $2 AND state IN ('claimed', 'recovered')",
+            keeper,
+            batch
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes what `recover` has paid of a batch.
+    pub async fn set_recovered(&self, keeper: Address, batch: BatchNumber, paid: Amount) -> Result<(), LedgerError> {
+        let (keeper, paid) = (keeper.as_slice(), column(paid.get())?);
+        sqlx::query!("UPDATE batches SET recovered = $3 WHERE keeper = $1 AND number = $2", keeper, batch, paid)
             .execute(&self.pool)
             .await?;
         Ok(())
     }
 }
 
-fn number(value: i64) -> Result<BatchNumber, LedgerError> {
+pub(super) fn number(value: i64) -> Result<BatchNumber, LedgerError> {
     BatchNumber::try_from(value).map_err(|_| LedgerError::Corrupt(format!("batch number {value}")))
 }

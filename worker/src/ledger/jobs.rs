@@ -1,7 +1,7 @@
 //! Jobs and the receipts written for them.
 
-use super::{Ledger, LedgerError, amount, column, decode, encode, unsigned};
-use alloy::primitives::{Address, B256};
+use super::{Ledger, LedgerError, amount, column, decode, encode, hash, unsigned};
+use alloy::primitives::Address;
 use protocol::amount::{Amount, Price, Timestamp};
 use protocol::job::{Blob, Kind};
 use protocol::order::{JobId, SignedOrder};
@@ -51,7 +51,8 @@ pub enum JobStage {
 }
 
 impl JobStage {
-    const fn as_str(self) -> &'static str {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
@@ -61,8 +62,11 @@ impl JobStage {
         }
     }
 
+    /// Every one, in the order in which a job goes through them.
+    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Delivered, Self::Failed, Self::Closed];
+
     fn from_text(text: &str) -> Result<Self, LedgerError> {
-        [Self::Queued, Self::Running, Self::Delivered, Self::Failed, Self::Closed]
+        Self::ALL
             .into_iter()
             .find(|stage| stage.as_str() == text)
             .ok_or_else(|| LedgerError::Corrupt(format!("job state {text:?}")))
@@ -153,13 +157,13 @@ impl Ledger {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Moves a queued job to its slot.
-    pub async fn start_job(&self, job: JobId) -> Result<(), LedgerError> {
+    /// Moves a queued job to its slot; `false` where it does not wait any more.
+    pub async fn start_job(&self, job: JobId) -> Result<bool, LedgerError> {
         let id = job.0.as_slice();
-        sqlx::query!("UPDATE jobs SET state = 'running' WHERE id = $1 AND state = 'queued'", id)
+        let done = sqlx::query!("UPDATE jobs SET state = 'running' WHERE id = $1 AND state = 'queued'", id)
             .execute(&self.pool)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     /// Notes what kind of program a job is.
@@ -219,6 +223,32 @@ impl Ledger {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
+    /// Every job that is running by the ledger.
+    pub async fn running_jobs(&self) -> Result<Vec<JobId>, LedgerError> {
+        let rows = sqlx::query!("SELECT id FROM jobs WHERE state = 'running'").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| hash(&row.id).map(JobId)).collect()
+    }
+
+    /// The newest jobs, of one state or of all, newest first; each with what it was billed.
+    pub async fn newest_jobs(&self, stage: Option<JobStage>, limit: u32) -> Result<Vec<(JobRow, Amount)>, LedgerError> {
+        let (state, limit) = (stage.map(JobStage::as_str), i64::from(limit));
+        let ids = sqlx::query!(
+            r#"SELECT id, (SELECT COALESCE(MAX(r.amount), 0) FROM receipts r WHERE r.job = j.id) AS "billed!: i64"
+               FROM jobs j WHERE $1 IS NULL OR state = $1 ORDER BY created_at DESC, id LIMIT $2"#,
+            state,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut jobs = Vec::with_capacity(ids.len());
+        for row in ids {
+            if let Some(job) = self.job(JobId(hash(&row.id)?)).await? {
+                jobs.push((job, amount(row.billed)?));
+            }
+        }
+        Ok(jobs)
+    }
+
     /// The newest jobs of a channel, newest first.
     pub async fn channel_jobs(&self, channel: ChannelId, limit: u32) -> Result<Vec<JobRow>, LedgerError> {
         let (channel, limit) = (channel.0.as_slice(), i64::from(limit));
@@ -268,6 +298,23 @@ impl Ledger {
         amount(row.sum)
     }
 
+    /// How many jobs ended since `since` and are not confirmed: unpaid, or failed without their keeper knowing. Direct
+    /// jobs are those of `provider`, whose clients read how they ended.
+    pub async fn unsettled_jobs(&self, provider: Address, since: Timestamp) -> Result<u64, LedgerError> {
+        let (provider, since) = (provider.as_slice(), column(since.get())?);
+        let row = sqlx::query!(
+            r#"SELECT COUNT(*) AS "count!: i64" FROM jobs j
+               WHERE j.state IN ('delivered', 'failed') AND j.ended_at >= $2
+               AND (j.state = 'delivered' OR (j.reported = 0 AND j.keeper <> $1)
+                    OR j.paid < (SELECT COALESCE(MAX(r.amount), 0) FROM receipts r WHERE r.job = j.id))"#,
+            provider,
+            since
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        unsigned(row.count)
+    }
+
     /// Closes jobs of a keeper that ended before `before`, paid or not.
     pub async fn close_ended(&self, keeper: Address, before: Timestamp) -> Result<u64, LedgerError> {
         let (keeper, before) = (keeper.as_slice(), column(before.get())?);
@@ -280,113 +327,4 @@ impl Ledger {
         .await?;
         Ok(done.rows_affected())
     }
-
-    /// Writes a receipt down, before it is sent.
-    pub async fn add_receipt(&self, receipt: &Receipt) -> Result<(), LedgerError> {
-        let mut transaction = self.pool.begin().await?;
-        insert_receipt(&mut transaction, receipt).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Writes the last receipt of a job down, together with its outputs.
-    pub async fn deliver(&self, receipt: &Receipt, outputs: &[Blob], now: Timestamp) -> Result<(), LedgerError> {
-        let mut transaction = self.pool.begin().await?;
-        insert_receipt(&mut transaction, receipt).await?;
-        let (id, outputs, now) = (receipt.statement.job.0, encode(&outputs)?, column(now.get())?);
-        let id = id.as_slice();
-        sqlx::query!(
-            "UPDATE jobs SET state = 'delivered', outputs = $2, ended_at = $3 WHERE id = $1",
-            id,
-            outputs,
-            now
-        )
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Notes that a job ended without a result, with the receipt of what it had used until then.
-    pub async fn fail(
-        &self,
-        job: JobId,
-        last: Option<&Receipt>,
-        refusal: &Refusal,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let mut transaction = self.pool.begin().await?;
-        if let Some(receipt) = last {
-            insert_receipt(&mut transaction, receipt).await?;
-        }
-        let (id, refusal, now) = (job.0.as_slice(), encode(refusal)?, column(now.get())?);
-        sqlx::query!("UPDATE jobs SET state = 'failed', refusal = $2, ended_at = $3 WHERE id = $1", id, refusal, now)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// After a restart: every job that was running has failed with its process. Returns how many.
-    pub async fn fail_interrupted(&self, refusal: &Refusal, now: Timestamp) -> Result<u64, LedgerError> {
-        let (refusal, now) = (encode(refusal)?, column(now.get())?);
-        let done = sqlx::query!(
-            "UPDATE jobs SET state = 'failed', refusal = $1, ended_at = $2 WHERE state = 'running'",
-            refusal,
-            now
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected())
-    }
-
-    /// Notes whether the keeper was told of a failure.
-    pub async fn set_reported(&self, job: JobId, reported: bool) -> Result<(), LedgerError> {
-        let id = job.0.as_slice();
-        sqlx::query!("UPDATE jobs SET reported = $2 WHERE id = $1", id, reported).execute(&self.pool).await?;
-        Ok(())
-    }
-
-    /// Nothing more will happen to this job.
-    pub async fn close_job(&self, job: JobId) -> Result<(), LedgerError> {
-        let id = job.0.as_slice();
-        sqlx::query!("UPDATE jobs SET state = 'closed' WHERE id = $1", id).execute(&self.pool).await?;
-        Ok(())
-    }
-
-    /// The newest receipt of a job.
-    pub async fn newest_receipt(&self, job: JobId) -> Result<Option<Receipt>, LedgerError> {
-        let id = job.0.as_slice();
-        let row = sqlx::query!("SELECT body FROM receipts WHERE job = $1 ORDER BY sequence DESC LIMIT 1", id)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| decode(&row.body)).transpose()
-    }
-
-    /// The receipt of a job with this struct hash.
-    pub async fn receipt_of(&self, job: JobId, hash: B256) -> Result<Option<Receipt>, LedgerError> {
-        let (id, hash) = (job.0.as_slice(), hash.as_slice());
-        let row = sqlx::query!("SELECT body FROM receipts WHERE job = $1 AND hash = $2", id, hash)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| decode(&row.body)).transpose()
-    }
-}
-
-async fn insert_receipt(connection: &mut sqlx::SqliteConnection, receipt: &Receipt) -> Result<(), LedgerError> {
-    let statement = &receipt.statement;
-    let hash = statement.hash();
-    let (id, hash) = (statement.job.0.as_slice(), hash.as_slice());
-    let (sequence, amount, body) = (column(statement.sequence)?, column(statement.amount.get())?, encode(receipt)?);
-    sqlx::query!(
-        "INSERT INTO receipts (job, sequence, hash, amount, body) VALUES ($1, $2, $3, $4, $5)",
-        id,
-        sequence,
-        hash,
-        amount,
-        body
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -4,26 +4,38 @@
 //! any instant starts again with everything it was promised. There is one connection: a worker's load is far below
 //! what one writer takes, and one connection needs no locks of its own.
 
-mod acceptances;
-mod batches;
 mod jobs;
-mod offers;
-mod summary;
-mod transactions;
+mod ends;
+mod acceptances;
 mod vouchers;
+mod batches;
+mod offers;
+mod keepers;
+mod transactions;
+mod summary;
+mod earnings;
 
 pub use acceptances::Credit;
 pub use batches::{BatchRow, BatchStage};
+pub use earnings::{BatchEarnings, DirectEarnings, Earnings, KeeperEarnings};
 pub use jobs::{Assignment, JobRow, JobStage};
-pub use summary::Summary;
+pub use summary::{Summary, Unsettled};
 pub use vouchers::DirectRow;
 
 use alloy::primitives::{Address, B256};
 use protocol::amount::Amount;
+use protocol::order::JobId;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The file that is locked as long as a process writes to the ledger.
+const LOCK: &str = "ledger.lock";
+/// How long a process that is just ending is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +55,12 @@ pub enum LedgerError {
     /// There is no ledger yet.
     #[error("there is no ledger in {0}: start the worker once, or correct `data` in the configuration")]
     Missing(String),
+    /// The job has ended, so nothing more can be written for it.
+    #[error("job {0} has ended already")]
+    Ended(JobId),
+    /// Another process uses the ledger; two would send each other's transactions twice.
+    #[error("another worker uses the data folder {0}: stop it first, or give this one a folder of its own")]
+    InUse(String),
     /// The data folder cannot be made.
     #[error("the data folder cannot be made: {0}")]
     Folder(#[from] std::io::Error),
@@ -59,12 +77,15 @@ impl LedgerError {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pool: SqlitePool,
+    /// Locked as long as this process writes; `None` where it only reads.
+    lock: Option<Arc<File>>,
 }
 
 impl Ledger {
     /// Opens the ledger in `folder`, making it where there is none.
     pub async fn open(folder: &Path) -> Result<Self, LedgerError> {
         std::fs::create_dir_all(folder)?;
+        let lock = lock(folder).await?;
         let options = SqliteConnectOptions::new()
             .filename(folder.join("ledger.sqlite"))
             .create_if_missing(true)
@@ -74,12 +95,39 @@ impl Ledger {
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, lock: Some(Arc::new(lock)) })
     }
 
     /// Closes the file; what is written stays.
     pub async fn close(&self) {
         self.pool.close().await;
+        if let Some(lock) = &self.lock
+            && let Err(error) = lock.unlock()
+        {
+            tracing::warn!(%error, "the ledger's lock is only released when this process ends");
+        }
+    }
+}
+
+/// Whether a process writes to the ledger in `folder`.
+pub(crate) fn is_in_use(folder: &Path) -> bool {
+    let locked = File::options().write(true).open(folder.join(LOCK)).map(|file| file.try_lock());
+    matches!(locked, Ok(Err(TryLockError::WouldBlock)))
+}
+
+/// Takes the folder for this process alone.
+async fn lock(folder: &Path) -> Result<File, LedgerError> {
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse(folder.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 

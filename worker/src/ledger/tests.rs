@@ -91,6 +91,22 @@ async fn an_older_pair_never_replaces_a_newer_one() {
 }
 
 #[tokio::test]
+async fn what_is_billed_waits_until_it_is_paid() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    assert_eq!(ledger.unsettled(Timestamp(9)).await.unwrap(), Unsettled::default());
+    let assignment = fixture::assignment(1);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    assert_eq!(ledger.unsettled(Timestamp(9)).await.unwrap(), Unsettled::default(), "nothing is billed yet");
+    ledger.add_receipt(&fixture::receipt(&assignment, 1, 100, B256::ZERO)).await.unwrap();
+    let waiting = Unsettled { jobs: 1, amount: Amount(200), age_s: 15 };
+    assert_eq!(ledger.unsettled(Timestamp(20)).await.unwrap(), waiting);
+    let accepted = pair(&assignment, 1, 100, 200);
+    ledger.credit(&credit(&assignment, &accepted, 200, false)).await.unwrap();
+    assert_eq!(ledger.unsettled(Timestamp(20)).await.unwrap(), Unsettled::default());
+}
+
+#[tokio::test]
 async fn the_last_payment_closes_the_job() {
     let folder = Folder::new();
     let ledger = folder.ledger().await;
@@ -123,27 +139,25 @@ async fn what_is_owed_counts_until_its_batch_is_final() {
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
     assert_eq!(ledger.channel_exposure(first.channel).await.unwrap(), Amount(200));
     assert_eq!(ledger.highest_owed(keeper, 3).await.unwrap(), Some(two));
-    assert_eq!(ledger.accepted_in(keeper, 3).await.unwrap().len(), 2);
 
     let proof = Proof { index: 0, siblings: vec![] };
     ledger.set_proof(keeper, 3, Amount(251), &proof).await.unwrap();
-    ledger.set_challenged(keeper, 3, Amount(250)).await.unwrap();
-    let rows = ledger.unpaid_batches(keeper).await.unwrap();
-    let expected = BatchRow {
-        number: 3,
-        stage: BatchStage::Proven,
-        owed: Amount(250),
-        amount: Amount(251),
-        proof: Some(proof),
-        challenged: Amount(250),
-    };
+    let rows = ledger.unsettled_batches(keeper).await.unwrap();
+    let expected =
+        BatchRow { number: 3, stage: BatchStage::Proven, owed: Amount(250), amount: Amount(251), proof: Some(proof) };
     assert_eq!(rows, vec![expected]);
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(250));
     ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
     assert_eq!(ledger.keeper_exposure(keeper).await.unwrap(), Amount(0));
     assert_eq!(ledger.owing_keepers().await.unwrap(), vec![keeper]);
     ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
-    assert_eq!(ledger.unpaid_batches(keeper).await.unwrap(), vec![]);
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap().len(), 1, "a reorganisation may take the claim back");
+    ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
+    ledger.set_safe(keeper, 3).await.unwrap();
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap().len(), 1, "only what is paid is settled");
+    ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
+    ledger.set_safe(keeper, 3).await.unwrap();
+    assert_eq!(ledger.unsettled_batches(keeper).await.unwrap(), vec![]);
     assert_eq!(ledger.owing_keepers().await.unwrap(), Vec::<alloy::primitives::Address>::new());
 }
 
@@ -166,7 +180,12 @@ async fn direct_vouchers_only_rise() {
     let row = ledger.job(job).await.unwrap().unwrap();
     assert_eq!((row.paid, row.debited), (Amount(300), Amount(310)));
     assert_eq!(ledger.redeemable().await.unwrap().len(), 1);
-    ledger.set_redeemed(channel, Amount(310)).await.unwrap();
+    ledger.set_redeemed(channel, Amount(310), Amount(0)).await.unwrap();
+    let redeemed = ledger.redeemable().await.unwrap();
+    assert_eq!((redeemed.len(), redeemed[0].redeemed), (1, Amount(310)), "not at the safe head yet");
+    ledger.set_redeemed(channel, Amount(100), Amount(0)).await.unwrap();
+    assert_eq!(ledger.redeemable().await.unwrap()[0].redeemed, Amount(100), "a reorganisation took it back");
+    ledger.set_redeemed(channel, Amount(999), Amount(310)).await.unwrap();
     assert_eq!(ledger.redeemable().await.unwrap(), vec![]);
 }
 
@@ -228,7 +247,7 @@ async fn a_batch_without_an_own_acceptance_can_be_claimed() {
     assert!(ledger.add_batch(keeper, 9).await.unwrap());
     assert!(!ledger.add_batch(keeper, 9).await.unwrap());
     ledger.set_proof(keeper, 9, Amount(5), &Proof { index: 0, siblings: vec![] }).await.unwrap();
-    let rows = ledger.unpaid_batches(keeper).await.unwrap();
+    let rows = ledger.unsettled_batches(keeper).await.unwrap();
     assert_eq!((rows[0].number, rows[0].owed, rows[0].amount), (9, Amount(0), Amount(5)));
 }
 
@@ -255,4 +274,156 @@ async fn a_job_that_failed_is_never_read_without_its_last_receipt() {
         }
         writing.await.unwrap().unwrap();
     }
+}
+
+/// A job that runs, its last receipt, and the outputs of that.
+async fn about_to_end(ledger: &Ledger) -> (Assignment, protocol::receipt::Receipt, [Blob; 1]) {
+    let assignment = fixture::assignment(1);
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    ledger.add_receipt(&fixture::receipt(&assignment, 1, 100, B256::ZERO)).await.unwrap();
+    let outputs = [Blob { hash: B256::repeat_byte(4), length: Quantity(1) }];
+    let last = fixture::receipt(&assignment, 2, 130, result_hash(&outputs));
+    (assignment, last, outputs)
+}
+
+#[tokio::test]
+async fn a_job_ends_once_and_by_whoever_is_first() {
+    let refusal = Refusal::new(Code::NodeFailed, "lost");
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (assignment, last, outputs) = about_to_end(&ledger).await;
+    let job = assignment.job();
+    ledger.deliver(&last, &outputs, Timestamp(6)).await.unwrap();
+    let before = ledger.job_and_receipts(job).await.unwrap();
+    let twice = ledger.deliver(&last, &outputs, Timestamp(7)).await;
+    assert!(matches!(twice, Err(LedgerError::Ended(ended)) if ended == job), "{twice:?}");
+    let late = fixture::receipt(&assignment, 3, 140, B256::ZERO);
+    ledger.fail(job, Some(&late), &refusal, Timestamp(7)).await.unwrap();
+    assert_eq!(ledger.fail_interrupted(&refusal, Timestamp(7)).await.unwrap(), 0);
+    assert!(!ledger.start_job(job).await.unwrap());
+    assert_eq!(ledger.job_and_receipts(job).await.unwrap(), before, "the first end stays");
+
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (_, last, outputs) = about_to_end(&ledger).await;
+    ledger.fail(job, None, &refusal, Timestamp(6)).await.unwrap();
+    assert!(matches!(ledger.deliver(&last, &outputs, Timestamp(7)).await, Err(LedgerError::Ended(_))));
+    let (row, receipts) = ledger.job_and_receipts(job).await.unwrap().unwrap();
+    assert_eq!((row.stage, receipts.len()), (JobStage::Failed, 1), "what comes too late is not billed");
+}
+
+#[tokio::test]
+async fn the_database_takes_one_receipt_with_a_result() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (assignment, last, outputs) = about_to_end(&ledger).await;
+    ledger.deliver(&last, &outputs, Timestamp(6)).await.unwrap();
+    let second = ledger.add_receipt(&fixture::receipt(&assignment, 3, 150, B256::repeat_byte(9))).await;
+    assert!(matches!(second, Err(LedgerError::Database(_))), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_delivered_job_that_is_not_paid_is_given_up_and_counts() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (assignment, last, outputs) = about_to_end(&ledger).await;
+    let job = assignment.job();
+    let refusal = Refusal::new(Code::BadReceipt, "not taken");
+    ledger.give_up(job, &refusal, true).await.unwrap();
+    assert_eq!(ledger.job(job).await.unwrap().unwrap().stage, JobStage::Running, "only what was delivered");
+    ledger.deliver(&last, &outputs, Timestamp(6)).await.unwrap();
+    assert!(!ledger.close_settled(job).await.unwrap(), "it is not paid");
+    assert_eq!(ledger.unsettled_jobs(fixture::PROVIDER, Timestamp(6)).await.unwrap(), 1);
+    assert_eq!(ledger.unsettled_jobs(fixture::PROVIDER, Timestamp(7)).await.unwrap(), 0, "it ended before");
+    ledger.give_up(job, &refusal, true).await.unwrap();
+    let row = ledger.job(job).await.unwrap().unwrap();
+    assert_eq!((row.stage, row.reported), (JobStage::Failed, true));
+    assert_eq!(ledger.unpaid(assignment.channel).await.unwrap(), Amount(260));
+    ledger.credit(&credit(&assignment, &pair(&assignment, 2, 130, 260), 260, false)).await.unwrap();
+    assert!(ledger.close_settled(job).await.unwrap());
+    assert!(!ledger.close_settled(job).await.unwrap(), "it is closed already");
+}
+
+#[tokio::test]
+async fn one_process_writes_to_a_ledger() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    assert!(is_in_use(&folder.0));
+    let second = Ledger::open(&folder.0).await;
+    assert!(matches!(second, Err(LedgerError::InUse(_))), "{second:?}");
+    Ledger::open_for_reading(&folder.0).await.unwrap();
+    ledger.close().await;
+    assert!(!is_in_use(&folder.0));
+    folder.ledger().await;
+}
+
+#[tokio::test]
+async fn a_ledger_from_before_is_brought_up_to_date() {
+    let folder = Folder::new();
+    let (assignment, final_receipt) = {
+        let ledger = folder.ledger().await;
+        let (assignment, last, outputs) = about_to_end(&ledger).await;
+        ledger.deliver(&last, &outputs, Timestamp(6)).await.unwrap();
+        // As the first version left it.
+        for statement in [
+            "DROP INDEX receipts_final",
+            "ALTER TABLE receipts DROP COLUMN final",
+            "ALTER TABLE batches DROP COLUMN safe",
+            "ALTER TABLE batches DROP COLUMN recovered",
+            "ALTER TABLE vouchers DROP COLUMN safe",
+            "DROP TABLE keepers",
+            "DELETE FROM _sqlx_migrations WHERE version = 2",
+        ] {
+            sqlx::query(statement).execute(&ledger.pool).await.unwrap();
+        }
+        ledger.close().await;
+        (assignment, last)
+    };
+    let ledger = folder.ledger().await;
+    assert_eq!(ledger.newest_receipt(assignment.job()).await.unwrap(), Some(final_receipt));
+    let second = ledger.add_receipt(&fixture::receipt(&assignment, 3, 150, B256::repeat_byte(9))).await;
+    assert!(
+        matches!(second, Err(LedgerError::Database(_))),
+        "the receipt from before is known as the last: {second:?}"
+    );
+    let interim = fixture::receipt(&assignment, 3, 150, B256::ZERO);
+    ledger.add_receipt(&interim).await.unwrap();
+}
+
+#[tokio::test]
+async fn earnings_are_told_apart_by_how_far_they_are() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let assignment = fixture::assignment(1);
+    let keeper = assignment.keeper;
+    ledger.add_job(&assignment, JobStage::Running, Timestamp(5)).await.unwrap();
+    ledger.add_receipt(&fixture::receipt(&assignment, 1, 150, B256::ZERO)).await.unwrap();
+    ledger.credit(&credit(&assignment, &pair(&assignment, 1, 100, 200), 200, false)).await.unwrap();
+    let of_keeper = async || ledger.earnings(fixture::PROVIDER).await.unwrap().keepers.remove(0);
+    let found = of_keeper().await;
+    assert_eq!((found.unaccepted, found.accepted, found.unclaimed), (Amount(100), Amount(200), Amount(0)));
+    ledger.set_proof(keeper, 3, Amount(230), &Proof { index: 0, siblings: vec![] }).await.unwrap();
+    ledger.set_stage(keeper, 3, BatchStage::Final).await.unwrap();
+    let found = of_keeper().await;
+    assert_eq!((found.accepted, found.unclaimed, found.claimed), (Amount(0), Amount(230), Amount(0)));
+    ledger.set_stage(keeper, 3, BatchStage::Claimed).await.unwrap();
+    let found = of_keeper().await;
+    assert_eq!((found.unclaimed, found.claimed, found.batches.len()), (Amount(0), Amount(230), 1));
+    ledger.set_stage(keeper, 3, BatchStage::Void).await.unwrap();
+    ledger.set_recovered(keeper, 3, Amount(150)).await.unwrap();
+    let found = of_keeper().await;
+    assert_eq!((found.void, found.recovered, found.batches[0].state), (Amount(50), Amount(150), "void"));
+}
+
+#[tokio::test]
+async fn an_old_keeper_is_still_known_by_its_address() {
+    let folder = Folder::new();
+    let ledger = folder.ledger().await;
+    let (first, second) = (fixture::key(1).address(), fixture::key(2).address());
+    for (keeper, url) in [(first, "http://old.example/"), (second, "http://b.example/"), (first, "http://a.example/")] {
+        ledger.set_keeper(keeper, &url.parse().unwrap()).await.unwrap();
+    }
+    let mut known = ledger.keepers().await.unwrap();
+    known.sort_by_key(|(_, url)| url.to_string());
+    assert_eq!(known, [(first, "http://a.example/".parse().unwrap()), (second, "http://b.example/".parse().unwrap())]);
 }

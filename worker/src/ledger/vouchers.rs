@@ -12,7 +12,7 @@ pub struct DirectRow {
     pub channel: ChannelId,
     /// Its newest voucher.
     pub voucher: SignedVoucher,
-    /// Total of the newest one that was redeemed.
+    /// How much of its total is redeemed, by the newest block that was looked at.
     pub redeemed: Amount,
 }
 
@@ -89,23 +89,28 @@ impl Ledger {
             .transpose()
     }
 
-    /// All direct channels that owe more than was redeemed.
+    /// All direct channels that owe more than is redeemed for good.
     pub async fn redeemable(&self) -> Result<Vec<DirectRow>, LedgerError> {
         let rows = sqlx::query_as!(
             RawVoucher,
-            "SELECT channel, body, redeemed FROM vouchers WHERE total > redeemed ORDER BY channel"
+            "SELECT channel, body, redeemed FROM vouchers WHERE total > safe ORDER BY channel"
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Notes how much of a direct channel is redeemed on chain.
-    pub async fn set_redeemed(&self, channel: ChannelId, total: Amount) -> Result<(), LedgerError> {
-        let (channel, total) = (channel.0.as_slice(), column(total.get())?);
-        sqlx::query!("UPDATE vouchers SET redeemed = MAX(redeemed, $2) WHERE channel = $1", channel, total)
-            .execute(&self.pool)
-            .await?;
+    /// Notes how much of a direct channel is redeemed on chain: at the newest block, and at the safe head.
+    pub async fn set_redeemed(&self, channel: ChannelId, newest: Amount, safe: Amount) -> Result<(), LedgerError> {
+        let (channel, newest, safe) = (channel.0.as_slice(), column(newest.get())?, column(safe.get())?);
+        sqlx::query!(
+            "UPDATE vouchers SET redeemed = MIN(total, $2), safe = MIN(total, $3) WHERE channel = $1",
+            channel,
+            newest,
+            safe
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod builtin;
 mod cuda;
 mod sample;
 mod wasm;

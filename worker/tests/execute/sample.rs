@@ -3,15 +3,19 @@
 use alloy::primitives::{B256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
-use protocol::job::{Blob, Envelope, Kind, Limits, OutputBuffer, Program, Stage, Verify, result_hash};
-use protocol::resource::{Unit, Usage};
+use protocol::job::{
+    Blob, Builtin, Envelope, Kind, Language, Limits, OutputBuffer, Program, Stage, Verify, result_hash,
+};
+use protocol::resource::Usage;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{Delivered, ExecuteError, Executor, JobInput};
+use worker::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
 
 pub(crate) const SAMPLES: [&str; 4] = ["asian-option", "heat-equation", "n-body", "sha256"];
+/// Those that run the worker's own kernels.
+pub(crate) const BUILTIN_SAMPLES: [&str; 3] = ["hash-search", "matrix-product", "option-price"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,8 +26,16 @@ struct Manifest {
     outputs: Vec<Quantity>,
     limits: Limits,
     verify: Verify,
-    wasm: Wasm,
-    cuda: Cuda,
+    wasm: Option<Wasm>,
+    cuda: Option<Cuda>,
+    builtin: Option<Shipped>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Shipped {
+    call: Builtin,
+    expected: B256,
 }
 
 #[derive(Deserialize)]
@@ -58,18 +70,25 @@ pub(crate) fn load(name: &str, kind: Kind) -> (JobInput, B256) {
     let manifest: Manifest = serde_json::from_slice(&read("job.json")).unwrap();
     assert_eq!((manifest.version, manifest.name.as_str()), (1, name));
     let inputs: Vec<Bytes> = manifest.inputs.iter().map(|file| read(file)).collect();
-    let (code, program, expected, unit) = match kind {
+    let (code, program, expected) = match kind {
         Kind::Wasm => {
-            let code = read(&manifest.wasm.module);
-            let program = Program::Wasm { module: blob(&code), toolchain: manifest.wasm.toolchain };
-            (code, program, manifest.wasm.expected, Unit::CpuMs)
+            let wasm = manifest.wasm.unwrap();
+            let code = read(&wasm.module);
+            let program = Program::Wasm { module: blob(&code), toolchain: wasm.toolchain };
+            (Some(code), program, wasm.expected)
         }
         Kind::Cuda => {
-            let code = read(&manifest.cuda.source);
-            let (toolchain, scratch, stages) = (manifest.cuda.toolchain, manifest.cuda.scratch, manifest.cuda.stages);
-            let program = Program::Cuda { source: blob(&code), toolchain, scratch, stages };
-            (code, program, manifest.cuda.expected, Unit::GpuMs)
+            let cuda = manifest.cuda.unwrap();
+            let code = read(&cuda.source);
+            let (source, language) = (blob(&code), Language::Cuda);
+            let Cuda { toolchain, scratch, stages, expected, .. } = cuda;
+            (Some(code), Program::Cuda { source, language, toolchain, devices: 1, scratch, stages }, expected)
         }
+        Kind::Builtin => {
+            let Shipped { call, expected } = manifest.builtin.unwrap();
+            (None, Program::Builtin { call, cubin: None }, expected)
+        }
+        Kind::Oci => unreachable!("no sample is a container"),
     };
     let envelope = Envelope {
         version: 1,
@@ -80,13 +99,17 @@ pub(crate) fn load(name: &str, kind: Kind) -> (JobInput, B256) {
         verify: manifest.verify,
     };
     envelope.validate().unwrap();
-    let blobs = std::iter::once(code).chain(inputs).collect();
-    (JobInput { envelope, blobs, unit, max_units: Quantity(100_000) }, expected)
+    let (unit, blobs) = (envelope.program.unit(), code.into_iter().chain(inputs).collect());
+    let max_units = match &envelope.program {
+        Program::Builtin { call, .. } => call.work(),
+        _ => 100_000,
+    };
+    (JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units: Quantity(max_units) }, expected)
 }
 
 /// Runs a job with nobody listening.
 pub(crate) fn run(executor: &dyn Executor, job: JobInput) -> Result<Delivered, ExecuteError> {
-    executor.execute(job, watch::channel(Usage::default()).0, CancellationToken::new())
+    run_here(executor, job, watch::channel(Usage::default()).0, CancellationToken::new())
 }
 
 pub(crate) fn result_of(outputs: &[Bytes]) -> B256 {

@@ -8,7 +8,7 @@ use protocol::resource::{FUEL_PER_CPU_MS, Unit, Usage};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{ExecuteError, Executor, JobInput, WasmConfig, WasmExecutor};
+use worker::execute::{ExecuteError, JobInput, WasmConfig, WasmExecutor, run_here};
 
 fn executor() -> WasmExecutor {
     WasmExecutor::new(WasmConfig::default()).unwrap()
@@ -30,7 +30,14 @@ fn binary(module: Vec<u8>) -> JobInput {
         limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(300_000) },
         verify: Verify::Reexecute,
     };
-    JobInput { envelope, blobs: vec![module.into(), input], unit: Unit::CpuMs, max_units: Quantity(1000) }
+    JobInput {
+        envelope,
+        blobs: vec![module.into(), input],
+        rank: 0,
+        devices: vec![],
+        unit: Unit::CpuMs,
+        max_units: Quantity(1000),
+    }
 }
 
 /// A module whose `run` has this body, with all imports and a page of memory.
@@ -81,7 +88,7 @@ fn progress_rises_to_the_final_usage_while_the_guest_runs() {
         }
         seen
     });
-    let delivered = executor().execute(job, sender, CancellationToken::new()).unwrap();
+    let delivered = run_here(&executor(), job, sender, CancellationToken::new()).unwrap();
     let seen = watcher.join().unwrap();
     assert!(seen.len() > 10, "only {} values were seen", seen.len());
     assert!(seen.windows(2).all(|pair| pair[1].covers(&pair[0])));
@@ -231,7 +238,7 @@ fn cancelling_ends_a_job_with_what_it_used() {
             cancel.cancel();
         })
     };
-    let ended = executor().execute(job, sender, cancel);
+    let ended = run_here(&executor(), job, sender, cancel);
     canceller.join().unwrap();
     assert!(matches!(ended, Err(ExecuteError::Cancelled { usage }) if usage.fuel > Quantity::ZERO), "{ended:?}");
 }
@@ -277,7 +284,7 @@ fn jobs_beyond_the_worker_are_refused_before_they_start() {
     cases.push((wide, "outputs are larger"));
     let mut gpu = body(ENDLESS);
     gpu.unit = Unit::GpuMs;
-    cases.push((gpu, "GPU time"));
+    cases.push((gpu, "cannot be billed in GPU-ms"));
     for (job, words) in cases {
         match run(&executor(), job) {
             Err(ExecuteError::Unsupported(detail)) => assert!(detail.contains(words), "{detail}"),

@@ -113,10 +113,21 @@ impl World {
 
     /// Opens a channel, and waits until it is safe.
     pub(crate) async fn open_channel(&self, payer: Address, session: Address, keeper: Address, amount: u64) {
+        self.open_unsafe_channel(payer, session, keeper, amount).await;
+        self.mine(3).await;
+    }
+
+    /// Opens a channel that only the newest block knows of.
+    pub(crate) async fn open_unsafe_channel(&self, payer: Address, session: Address, keeper: Address, amount: u64) {
         let settlement = *self.settlement.address();
         self.approve(payer, amount).await;
         self.send(payer, settlement, self.settlement.open(session, keeper, amount).calldata().clone()).await;
-        self.mine(3).await;
+    }
+
+    /// Hands tokens over.
+    pub(crate) async fn give(&self, from: Address, to: Address, amount: u64) {
+        let call = self.token.transfer(to, U256::from(amount)).calldata().clone();
+        self.send(from, *self.token.address(), call).await;
     }
 
     pub(crate) async fn bond(&self, keeper: Address) {

@@ -1,12 +1,12 @@
 use crate::chain::World;
 use crate::job::{self, PRICE};
-use crate::setup::{PAYER, PROVIDER, Running, config, session_key, until, world};
+use crate::setup::{PAYER, PROVIDER, Running, config, ledger_beside, session_key, until, world};
 use alloy::primitives::B256;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use protocol::amount::{Amount, Quantity};
 use protocol::job::result_hash;
-use protocol::order::{JobId, SignedOrder};
+use protocol::order::{JobId, Order, SignedOrder};
 use protocol::receipt::{Facts, Receipt};
 use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::{Account, ChannelId, Payment, SignedVoucher};
@@ -17,7 +17,7 @@ use protocol::wire::{
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use worker::config::DirectConfig;
-use worker::ledger::{Assignment, JobStage, Ledger};
+use worker::ledger::{Assignment, JobStage};
 
 const SHORT: u64 = 200_000_000;
 const LONG: u64 = 60_000_000_000;
@@ -166,7 +166,7 @@ impl Client {
                     self.account.apply(&voucher.voucher);
                     self.paid = receipt.statement.amount;
                 }
-                ToClient::Job { job } if job.state.is_terminal() => return *job,
+                ToClient::Job { job: view } if view.id == job && view.state.is_terminal() => return *view,
                 _ => {}
             }
         }
@@ -326,7 +326,7 @@ async fn orders_that_cannot_be_served_are_refused() {
 async fn an_order_that_was_only_written_down_starts_when_it_is_sent_again() {
     let (mut client, running) = Client::start(|_| ()).await;
     let order = client.order(SHORT, 1).await;
-    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let ledger = ledger_beside(&client.config()).await;
     let assignment = client.assignment(&order, &session_key());
     ledger.add_job(&assignment, JobStage::Queued, protocol::amount::Timestamp(5)).await.unwrap();
     ledger.close().await;
@@ -361,7 +361,7 @@ async fn a_voucher_that_cannot_be_redeemed_does_not_hold_up_the_others() {
     let order = client.order(SHORT, 1).await;
     // A channel that holds nothing (any more).
     let stranger = crate::setup::key(9);
-    let ledger = Ledger::open(&client.config().data).await.unwrap();
+    let ledger = ledger_beside(&client.config()).await;
     let lost = job::order(PAYER, &stranger, &client.domain, b"lost", 9);
     let assignment = client.assignment(&lost, &stranger);
     ledger.add_job(&assignment, JobStage::Closed, protocol::amount::Timestamp(5)).await.unwrap();
@@ -407,5 +407,143 @@ async fn a_keeper_cannot_stop_what_is_not_its_own() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let view: JobView = client.get(&format!("/v1/jobs/{id}")).await;
     assert_eq!((view.state, view.reason), (JobState::Running, None));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_channel_is_redeemed_whatever_the_gas() {
+    let dear = |config: &mut worker::Config| config.claim.coin_price = Amount(1_000_000_000_000_000_000);
+    let (mut client, running) = Client::start(dear).await;
+    let order = client.order(SHORT, 1).await;
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let paid = client.pay(&mut socket, &order).await.paid.get();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(client.world.balance(PROVIDER).await, 0, "its gas would cost more");
+    let close = client.world.settlement.close(session_key().address(), PROVIDER).calldata().clone();
+    client.world.send(PAYER, *client.world.settlement.address(), close).await;
+    until("the redemption", async || (client.world.balance(PROVIDER).await >= paid).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vouchers_are_redeemed_though_the_endpoint_is_gone() {
+    let (mut client, running) = Client::start(|config| config.direct.as_mut().unwrap().redeem = Amount(u64::MAX)).await;
+    let order = client.order(SHORT, 1).await;
+    let mut socket = client.connect().await;
+    client.submit(&order).await.unwrap();
+    let paid = client.pay(&mut socket, &order).await.paid.get();
+    running.stop().await;
+    let mut config = client.config();
+    (config.direct, config.keeper) = (None, Some("http://127.0.0.1:1/".parse().unwrap()));
+    let running = Running::start(config).await;
+    until("the redemption", async || (client.world.balance(PROVIDER).await >= paid).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_receipt_that_bills_nothing_new_ends_its_job_without_a_voucher() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    running.stop().await;
+    let order = job::order(PAYER, &session_key(), &client.domain, b"no matter", 1);
+    let assignment = client.assignment(&order, &session_key());
+    let id = order.order.id();
+    let outputs = [job::blob(b"the result")];
+    let statement = |sequence, result| protocol::receipt::Statement {
+        job: id,
+        provider: PROVIDER,
+        sequence,
+        usage: protocol::resource::Usage { cpu_ms: Quantity(50), ..Default::default() },
+        amount: Amount(100),
+        result,
+        at: protocol::amount::Timestamp(5),
+    };
+    let sign = |statement| Receipt::sign(statement, &client.domain, &crate::setup::worker_key());
+    let (first, last) = (sign(statement(1, B256::ZERO)), sign(statement(2, result_hash(&outputs))));
+    let info = Info { fees: protocol::voucher::Fees::direct(100), ..info(&client) };
+    let voucher = client.voucher(&first, &info);
+    let ledger = worker::ledger::Ledger::open(&client.config().data).await.unwrap();
+    let now = protocol::amount::Timestamp(u64::from(u32::MAX));
+    ledger.add_job(&assignment, JobStage::Running, now).await.unwrap();
+    ledger.add_receipt(&first).await.unwrap();
+    let amounts = (Amount(100), voucher.voucher.total, false);
+    ledger.credit_direct(id, assignment.channel, &voucher, amounts).await.unwrap();
+    ledger.deliver(&last, &outputs, now).await.unwrap();
+    ledger.close().await;
+    let running = Running::start(client.config()).await;
+    client.base = format!("http://{}", running.direct.unwrap());
+    // A client that only reads, and never opens a socket, learns that nothing more is to be paid.
+    let done = until("the job is done", async || {
+        let job: JobView = client.get(&format!("/v1/jobs/{id}")).await;
+        (job.state == JobState::Done).then_some(job)
+    })
+    .await;
+    assert_eq!((done.paid, done.result), (Amount(100), Some(result_hash(&outputs))));
+    running.stop().await;
+}
+
+/// Terms of the provider, as far as a voucher needs them.
+fn info(client: &Client) -> Info {
+    Info {
+        keeper: PROVIDER,
+        chain_id: Quantity(client.domain.chain_id()),
+        settlement: client.domain.settlement(),
+        token: *client.world.token.address(),
+        batch: 0,
+        fees: Default::default(),
+        resources: vec![],
+        interval_ms: Quantity(60),
+        max_blob: Quantity(1),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_uses_up_its_order_can_be_paid_to_its_last_receipt() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let order = client.order(20 * SHORT, 1).await.order;
+    let order = SignedOrder::sign(Order { max_total: Amount(10_000), ..order }, &client.domain, &session_key());
+    let mut socket = client.connect().await;
+    let before = client.account.total;
+    client.submit(&order).await.unwrap();
+    let job = client.pay(&mut socket, &order).await;
+    assert_eq!(job.state, JobState::Failed, "{job:?}");
+    if job.amount > client.paid {
+        let last = receipt(&mut socket).await;
+        let info: Info = client.get("/v1/info").await;
+        let voucher = client.voucher(&last, &info);
+        client.account.apply(&voucher.voucher);
+    }
+    assert!(job.amount > Amount(8_000), "{job:?}");
+    // Each voucher rounds its fee up: a client signs for no more than its order, so they must all fit.
+    let debited = client.account.total.minus(before).unwrap();
+    assert!(debited <= Amount(10_000), "{debited} for {}", job.amount);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_drains_it_takes_no_orders_and_starts_none() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let (long, queued, late) =
+        (client.order(20 * SHORT, 1).await, client.order(SHORT, 2).await, client.order(SHORT, 3).await);
+    let mut socket = client.connect().await;
+    client.submit(&long).await.unwrap();
+    client.submit(&queued).await.unwrap();
+    running.drain();
+    let job = ended(&mut socket, queued.order.id()).await;
+    assert_eq!(job.state, JobState::Failed, "{job:?}");
+    assert_eq!(client.submit(&late).await.unwrap_err().code, Code::Limited);
+    assert_eq!(client.get::<Vec<OfferView>>("/v1/offers").await, vec![]);
+    let job = client.pay(&mut socket, &long).await;
+    assert_eq!(job.state, JobState::Done, "what ran is finished and paid");
+    running.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payout_address_that_keeps_batches_takes_no_direct_jobs() {
+    let (client, running) = Client::start(|_| ()).await;
+    let order = client.order(SHORT, 1).await;
+    client.world.give(PAYER, PROVIDER, crate::chain::BOND).await;
+    client.world.bond(PROVIDER).await;
+    assert_eq!(client.submit(&order).await.unwrap_err().code, Code::Unsupported);
     running.stop().await;
 }

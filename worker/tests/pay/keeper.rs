@@ -15,7 +15,7 @@ use protocol::amount::{Amount, Quantity};
 use protocol::batch::{ClosedBatch, close};
 use protocol::order::{JobId, SignedOffer, SignedOrder};
 use protocol::receipt::Receipt;
-use protocol::signature::Domain;
+use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::{Acceptance, Accepted, Account, ChannelId, Fees, Payment, SignedAcceptance, SignedVoucher};
 use protocol::wire::{FromWorker, Info, ProofView, Refusal, ToWorker, login_digest};
 use std::collections::{BTreeMap, HashMap};
@@ -34,11 +34,17 @@ pub(crate) struct Book {
     pub(crate) paid: HashMap<JobId, Amount>,
     pub(crate) newest: Option<Accepted>,
     closed: HashMap<u32, ClosedBatch>,
+    /// Batches whose proofs are kept from everybody.
+    pub(crate) hidden: HashMap<u32, ClosedBatch>,
     pub(crate) batch: u32,
     /// Whether receipts are paid.
     pub(crate) pays: bool,
     /// Whether acceptances are kept from the worker.
     pub(crate) withholds: bool,
+    /// Whether uploads are stored and never answered.
+    pub(crate) stalls: bool,
+    /// Slots that the worker said it has.
+    pub(crate) slots: Option<u32>,
     socket: Option<mpsc::UnboundedSender<ToWorker>>,
 }
 
@@ -106,7 +112,11 @@ impl Keeper {
     }
 
     pub(crate) fn assign(&self, order: &SignedOrder) {
-        let channel = ChannelId::of(PAYER, session_key().address(), keeper_key().address());
+        self.assign_from(order, &session_key());
+    }
+
+    pub(crate) fn assign_from(&self, order: &SignedOrder, session: &SigningKey) {
+        let channel = ChannelId::of(PAYER, session.address(), keeper_key().address());
         let cap = self.fees().net(order.order.max_total, true);
         self.send(ToWorker::Assign { order: order.clone(), channel, price: PRICE, cap });
     }
@@ -167,22 +177,26 @@ impl Keeper {
             .calldata()
             .clone();
         world.send(keeper, *settlement.address(), commit).await;
+        let mut book = self.book();
         if publish {
-            self.book().closed.insert(number, closed);
-        }
+            book.closed.insert(number, closed)
+        } else {
+            book.hidden.insert(number, closed)
+        };
         earned
     }
 
     async fn serve(self, mut socket: WebSocket) {
         let nonce = B256::from(rand::random::<[u8; 32]>());
         write(&mut socket, &ToWorker::Challenge { nonce }).await;
-        let Some(FromWorker::Hello { jobs, signature, .. }) = read(&mut socket).await else { return };
+        let Some(FromWorker::Hello { jobs, signature, capabilities, .. }) = read(&mut socket).await else { return };
         signature.verify(login_digest(keeper_key().address(), nonce), crate::setup::worker_key().address()).unwrap();
         write(&mut socket, &ToWorker::Welcome { info: self.info() }).await;
         let (sender, mut frames) = mpsc::unbounded_channel();
         {
             let mut book = self.book();
             book.hellos.push(jobs);
+            book.slots = Some(capabilities.slots);
             book.socket = Some(sender);
         }
         loop {
@@ -202,6 +216,7 @@ impl Keeper {
     fn take(&self, frame: FromWorker) {
         match frame {
             FromWorker::Offer { offer } => self.book().offers.push(offer),
+            FromWorker::Changed { capabilities } => self.book().slots = Some(capabilities.slots),
             FromWorker::Failed { job, refusal } => self.book().failed.push((job, refusal)),
             FromWorker::Receipt { receipt, .. } => {
                 let pays = {
@@ -250,6 +265,9 @@ async fn read_blob(State(keeper): State<Keeper>, Path(hash): Path<B256>) -> Resp
 async fn write_blob(State(keeper): State<Keeper>, Path(hash): Path<B256>, bytes: Bytes) -> StatusCode {
     assert_eq!(keccak256(&bytes), hash);
     keeper.book().blobs.insert(hash, bytes);
+    if keeper.book().stalls {
+        std::future::pending::<()>().await;
+    }
     StatusCode::CREATED
 }
 

@@ -1,69 +1,13 @@
-use crate::chain::{BOND, CHALLENGE, HEARTBEAT, World};
+use crate::chain::{BOND, CHALLENGE, HEARTBEAT};
 use crate::job;
-use crate::keeper::Keeper;
-use crate::setup::{PAYER, PROVIDER, Running, config, keeper_key, session_key, until, world};
+use crate::scene::{LONG, SHORT, Scene, owed};
+use crate::setup::{PAYER, PROVIDER, keeper_key, session_key, until};
 use alloy::primitives::{B256, keccak256};
 use protocol::job::result_hash;
-use protocol::order::SignedOrder;
-use protocol::signature::Domain;
 use protocol::voucher::{Acceptance, Accepted, ChannelId, SignedAcceptance, SignedVoucher};
 use protocol::wire::{Code, Info, Refusal, ToWorker};
 use std::time::Duration;
 use worker::ledger::{Credit, Ledger};
-
-/// About 0.6 s of a standard vCPU, and some seconds of it.
-const SHORT: u64 = 200_000_000;
-const LONG: u64 = 60_000_000_000;
-
-struct Scene {
-    world: World,
-    domain: Domain,
-    keeper: Keeper,
-    folder: tempfile::TempDir,
-}
-
-impl Scene {
-    async fn set() -> Self {
-        let (world, domain) = world().await;
-        let keeper = Keeper::start(&world, &domain).await;
-        world.open_channel(PAYER, session_key().address(), keeper_key().address(), 50_000_000).await;
-        Self { world, domain, keeper, folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn config(&self) -> worker::Config {
-        let mut config = config(&self.world, self.folder.path());
-        config.keeper = Some(self.keeper.url.parse().unwrap());
-        config
-    }
-
-    async fn start(&self, config: worker::Config) -> Running {
-        let logins = self.keeper.book().hellos.len();
-        let running = Running::start(config).await;
-        until("the worker connects", async || (self.keeper.book().hellos.len() > logins).then_some(())).await;
-        running
-    }
-
-    fn order(&self, rounds: u64, code: u32, salt: u64) -> SignedOrder {
-        let module = job::module(rounds, code);
-        let envelope = job::envelope(&module);
-        self.keeper.put(&module);
-        self.keeper.put(&envelope);
-        job::order(PAYER, &session_key(), &self.domain, &envelope, salt)
-    }
-
-    /// The ledger's figures, once the job is paid to its end.
-    async fn paid(&self) -> serde_json::Value {
-        until("the job is paid", async || {
-            let status = worker::status(&self.config()).await.unwrap();
-            (status["jobs"]["closed"] == 1).then_some(status)
-        })
-        .await
-    }
-
-    async fn failure(&self) -> Refusal {
-        until("the job fails", async || self.keeper.book().failed.first().map(|(_, refusal)| refusal.clone())).await
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_run_paid_settled_and_claimed() {
@@ -95,11 +39,11 @@ async fn a_job_is_run_paid_settled_and_claimed() {
     scene.world.pass(CHALLENGE + 1).await;
     until("the claim", async || (scene.world.balance(PROVIDER).await == earned.get()).then_some(())).await;
     let status = until("the ledger knows of it", async || {
-        let status = worker::status(&scene.config()).await.unwrap();
-        (status["owedByKeepers"] == "0").then_some(status)
+        let status = scene.status().await;
+        (owed(&status) == 0).then_some(status)
     })
     .await;
-    assert_eq!(status["claimed"], earned.to_string());
+    assert_eq!(status["money"]["keepers"][0]["claimed"], earned.to_string());
     assert_eq!(status["jobs"], serde_json::json!({ "closed": 1 }), "{status}");
     running.stop().await;
 }
@@ -249,8 +193,8 @@ async fn an_acceptance_that_comes_after_the_commit_counts_by_its_proof() {
     })
     .await;
     scene.keeper.settle(&scene.world, true).await;
-    let status = worker::status(&scene.config()).await.unwrap();
-    assert_eq!(status["owedByKeepers"], "0", "nothing was accepted so far");
+    let status = scene.status().await;
+    assert_eq!(owed(&status), 0, "nothing was accepted so far");
     let accepted = scene.keeper.book().newest.unwrap();
     scene.keeper.send(ToWorker::Accepted { job: last.statement.job, accepted });
     scene.paid().await;

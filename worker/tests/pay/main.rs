@@ -2,10 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod chain;
-mod direct;
-
+mod setup;
 mod job;
 mod keeper;
-mod keeper_path;
-mod setup;
+mod scene;
+mod process;
+
 mod start;
+mod keeper_path;
+mod direct;
+mod limits;
+mod recovery;
+mod reorganisation;
+mod crash;
+mod drain;
+mod verbs;

@@ -6,11 +6,12 @@ use alloy::primitives::Address;
 use protocol::amount::{Amount, Quantity};
 use protocol::signature::{Domain, SigningKey};
 use service::keystore::{KeySource, write_key_with};
-use service::shutdown::Shutdown;
+use service::shutdown::Stages;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use worker::config::{ClaimConfig, Limits, OfferConfig};
+use worker::ledger::Ledger;
 use worker::{Config, RunError, Worker};
 
 pub(crate) const PROVIDER: Address = Address::repeat_byte(0x70);
@@ -50,6 +51,7 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
     let any_port = "127.0.0.1:0".parse().unwrap();
     Config {
         keeper: None,
+        indexer: None,
         provider: PROVIDER,
         key: KeySource { keystore, password_file },
         chain: world.chain_config(),
@@ -64,16 +66,19 @@ pub(crate) fn config(world: &World, folder: &std::path::Path) -> Config {
             lifetime: 3_600,
         }],
         limits: Limits { chain_age_ms: 100, ..Limits::default() },
-        claim: ClaimConfig { minimum: Amount(1), poll_ms: 100, batches: 8 },
+        claim: ClaimConfig { minimum: Amount(1), poll_ms: 100, batches: 8, ..ClaimConfig::default() },
         direct: None,
+        drain: Default::default(),
         execute: Default::default(),
+        sandbox: Default::default(),
+        runner: env!("CARGO_BIN_EXE_capa-worker").into(),
     }
 }
 
 /// A worker in a runtime of its own, so that it can be ended as a crash would end it.
 pub(crate) struct Running {
     pub(crate) direct: Option<std::net::SocketAddr>,
-    shutdown: Shutdown,
+    stages: Stages,
     task: JoinHandle<Result<(), RunError>>,
     runtime: Option<Runtime>,
 }
@@ -83,14 +88,24 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let worker = runtime.spawn(Worker::bind(config)).await.unwrap().unwrap();
         let direct = worker.direct_addr();
-        let shutdown = Shutdown::new();
-        let task = runtime.spawn(worker.run(shutdown.clone()));
-        Self { direct, shutdown, task, runtime: Some(runtime) }
+        let stages = Stages::new();
+        let task = runtime.spawn(worker.run_draining(stages.clone()));
+        Self { direct, stages, task, runtime: Some(runtime) }
     }
 
     pub(crate) async fn stop(mut self) {
-        self.shutdown.cancel();
+        self.stages.stop.cancel();
         (&mut self.task).await.unwrap().unwrap();
+    }
+
+    /// Has it finish what it has.
+    pub(crate) fn drain(&self) {
+        self.stages.drain.cancel();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) {
+        tokio::time::timeout(Duration::from_secs(60), &mut self.task).await.expect("it ends").unwrap().unwrap();
     }
 
     /// Ends the worker at once and in the middle of whatever it does.
@@ -114,4 +129,10 @@ pub(crate) async fn until<T>(what: &str, mut get: impl AsyncFnMut() -> Option<T>
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("waited 30 s in vain: {what}");
+}
+
+/// Opens the ledger of a worker that runs. No program can: this takes the lock away.
+pub(crate) async fn ledger_beside(config: &Config) -> Ledger {
+    std::fs::remove_file(config.data.join("ledger.lock")).unwrap();
+    Ledger::open(&config.data).await.unwrap()
 }

@@ -69,7 +69,7 @@ fn figures(measured: &[Measured], label: &str, peers: &Value) -> Result<String> 
 }
 
 /// 1234567 as 1,234,567.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

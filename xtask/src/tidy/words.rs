@@ -4,8 +4,9 @@ use super::Repository;
 use super::source::Language;
 use anyhow::Result;
 
-/// Where foreign code is called or the kernel is asked to confine a job.
-const UNSAFE: [&str; 3] = ["worker/src/execute/cuda", "worker/src/sandbox", "testkit/emulated-cuda"];
+/// Where foreign code is called, the kernel is asked to confine a job, or a test does what a job must not.
+const UNSAFE: [&str; 4] =
+    ["worker/src/execute/cuda", "worker/src/sandbox", "worker/tests/sandbox", "testkit/emulated-cuda"];
 
 /// Imports name what they bring in, so that a reader finds where a name comes from. Re-exports may be wide, tests too.
 pub(super) fn imports(repository: &Repository<'_>) -> Result<Vec<String>> {

@@ -39,9 +39,12 @@ contract MessageHashTest {
     }
 
     function testFuzz_Usage(Usage calldata m) external view {
-        bytes32 typeHash =
-            keccak256("Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel)");
-        bytes32 hash = keccak256(abi.encode(typeHash, m.gpuMs, m.cpuMs, m.memoryMibS, m.bytesIn, m.bytesOut, m.fuel));
+        bytes32 typeHash = keccak256(
+            "Usage(uint64 gpuMs,uint64 cpuMs,uint64 memoryMibS,uint64 bytesIn,uint64 bytesOut,uint64 fuel,uint64 work,uint64 leaseS)"
+        );
+        bytes32 hash = keccak256(
+            abi.encode(typeHash, m.gpuMs, m.cpuMs, m.memoryMibS, m.bytesIn, m.bytesOut, m.fuel, m.work, m.leaseS)
+        );
         vm.assertEq(messages.hashUsage(m), hash, "usage");
     }
 

@@ -104,7 +104,7 @@ impl<S: TransactionStore> Line<S> {
     }
 
     /// Settles everything open and returns the nonce after it.
-    async fn next_nonce(&mut self) -> Result<u64, SendError> {
+    pub(super) async fn next_nonce(&mut self) -> Result<u64, SendError> {
         let began = Instant::now();
         loop {
             self.settle_open().await?;

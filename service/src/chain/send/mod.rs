@@ -179,6 +179,16 @@ impl<S: TransactionStore> Sender<S> {
         line.send(&intent).await
     }
 
+    /// Looks whether the chain still holds what is settled by the store, and sends again what a reorganisation took back.
+    /// An intent that is settled returns its outcome without a look at the chain: call this before sending one whose
+    /// effect is missing.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn reconcile(&self) -> Result<(), SendError> {
+        self.line.lock().await.next_nonce().await.map(drop)
+    }
+
     /// Finishes what is open without sending anything new: for a service that starts and has nothing to send yet.
     ///
     /// # Errors

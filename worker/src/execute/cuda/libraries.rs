@@ -4,7 +4,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
 
 /// Loaded in this order: NVRTC looks for its built-ins by a name that only a loaded library answers to.
-const NAMES: [&str; 3] = ["libcuda.so", "libnvrtc-builtins.so", "libnvrtc.so"];
+const NAMES: [&str; 4] = ["libcuda.so", "libnvrtc-builtins.so", "libnvrtc.so", "libcublasLt.so"];
 
 /// Loads the libraries that lie in the operator's folders, so that later loads by name find these.
 pub(super) fn preload(directories: &[PathBuf]) {

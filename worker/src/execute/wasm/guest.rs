@@ -96,8 +96,8 @@ impl Guest {
         }
     }
 
-    pub(super) fn into_outputs(self) -> Vec<Bytes> {
-        self.outputs.into_iter().map(|output| output.written.into()).collect()
+    pub(super) fn into_outputs(self) -> impl Iterator<Item = Vec<u8>> {
+        self.outputs.into_iter().map(|output| output.written)
     }
 
     fn input(&self, index: i32) -> Option<&Bytes> {

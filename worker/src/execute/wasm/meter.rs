@@ -27,8 +27,8 @@ impl Meter {
             Unit::CpuMs => units,
             Unit::MemoryMibS => units.saturating_mul(1000) / memory_mib,
             Unit::BytesOut => u64::MAX,
-            Unit::GpuMs => {
-                return Err(ExecuteError::Unsupported("a wasm job cannot be billed by GPU time".into()));
+            Unit::GpuMs | Unit::Flop | Unit::Path | Unit::Hash | Unit::Key | Unit::LeaseS => {
+                return Err(ExecuteError::Unsupported(format!("a wasm job cannot be billed in {}", job.unit)));
             }
         };
         // The runtime counts in signed 64 bits.

@@ -9,13 +9,14 @@
 //! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
 //! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
 
+mod modules;
 mod guest;
 mod meter;
 
-use super::{Delivered, ExecuteError, Executor, JobInput, WasmConfig};
-use bytes::Bytes;
+use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use guest::{Guest, Halt};
 use meter::Meter;
+use modules::Modules;
 use protocol::job::{Kind, Program};
 use protocol::resource::Usage;
 use std::pin::pin;
@@ -43,6 +44,7 @@ pub struct WasmExecutor {
     config: WasmConfig,
     engine: Engine,
     linker: Linker<Guest>,
+    modules: Modules,
 }
 
 impl WasmExecutor {
@@ -52,7 +54,21 @@ impl WasmExecutor {
         let engine = Engine::new(&engine_config()).map_err(node)?;
         let mut linker = Linker::new(&engine);
         guest::define_imports(&mut linker).map_err(node)?;
-        Ok(Self { config, engine, linker })
+        Ok(Self { config, engine, linker, modules: Modules::default() })
+    }
+
+    /// The job's module, compiled now or for an earlier job of this process.
+    fn module(&self, job: &JobInput) -> Result<Module, ExecuteError> {
+        let code = job.program()?;
+        let hash = job.envelope.program.code().map(|code| code.hash);
+        if let Some(module) = hash.and_then(|hash| self.modules.find(hash)) {
+            return Ok(module);
+        }
+        let module = self.compile(code)?;
+        if let Some(hash) = hash {
+            self.modules.keep(hash, code.len(), module.clone());
+        }
+        Ok(module)
     }
 
     fn compile(&self, code: &[u8]) -> Result<Module, ExecuteError> {
@@ -104,21 +120,32 @@ impl Executor for WasmExecutor {
         self.config.max_memory
     }
 
-    fn execute(
-        &self,
-        job: JobInput,
-        progress: watch::Sender<Usage>,
-        cancel: CancellationToken,
-    ) -> Result<Delivered, ExecuteError> {
+    fn compilations(&self) -> Compilations {
+        self.modules.count()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
         let Program::Wasm { toolchain, .. } = &job.envelope.program else {
             return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
         };
         job.require_toolchain(toolchain, TOOLCHAIN)?;
         let memory = job.require_memory(self.config.max_memory)?;
-        require_outputs(&job, self.config.max_outputs)?;
+        require_outputs(job, self.config.max_outputs)?;
+        Meter::new(job, memory).map(drop)
+    }
+
+    fn execute(
+        &self,
+        job: JobInput,
+        outputs: &mut [Region],
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Produced, ExecuteError> {
+        self.check(&job)?;
+        let memory = job.envelope.limits.memory.get();
         let meter = Arc::new(Meter::new(&job, memory)?);
         let deadline = Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get());
-        let module = self.compile(job.program()?)?;
+        let module = self.module(&job)?;
 
         let guest = Guest::new(&job, memory, Arc::clone(&meter), deadline, cancel.clone());
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));
@@ -126,7 +153,7 @@ impl Executor for WasmExecutor {
         let outcome = self.drive(&mut store, &module, &meter, &progress);
         meter.burned_all_but(store.get_fuel().map_err(node)?);
         match outcome {
-            Ok(0) => Ok(deliver(store.into_data(), &meter)),
+            Ok(0) => Ok(deliver(store.into_data(), outputs, &meter)),
             Ok(code) => {
                 Err(ExecuteError::Program { detail: format!("`run` returned {code}, not 0"), usage: meter.usage() })
             }
@@ -183,10 +210,14 @@ fn require_outputs(job: &JobInput, allowed: u64) -> Result<(), ExecuteError> {
     }
 }
 
-fn deliver(guest: Guest, meter: &Meter) -> Delivered {
-    let outputs: Vec<Bytes> = guest.into_outputs();
-    let bytes_out: u64 = outputs.iter().map(|output| output.len() as u64).sum();
-    Delivered { usage: Usage { bytes_out: bytes_out.into(), ..meter.usage() }, outputs }
+fn deliver(guest: Guest, outputs: &mut [Region], meter: &Meter) -> Produced {
+    let mut lengths = Vec::with_capacity(outputs.len());
+    for (region, written) in outputs.iter_mut().zip(guest.into_outputs()) {
+        region[..written.len()].copy_from_slice(&written);
+        lengths.push(written.len() as u64);
+    }
+    let bytes_out = lengths.iter().sum::<u64>().into();
+    Produced { usage: Usage { bytes_out, ..meter.usage() }, lengths }
 }
 
 /// What went wrong, in the words of the job's author.

@@ -1,0 +1,192 @@
+//! Running a job on the devices that it needs: a child on each, a share for each, and one result of all.
+
+use super::Shared;
+use super::board::{Lease, Lost, Seat};
+use super::child::Child;
+use super::device::Device;
+use super::hold::Held;
+use super::nursery::NoChild;
+use super::share::{self, Ended, Terms};
+use super::totals::Totals;
+use super::work::Work;
+use crate::execute::{Delivered, ExecuteError, Executor, JobInput, run_here};
+use crate::node::lock;
+use alloy::primitives::Address;
+use futures::future::join_all;
+use protocol::job::{Envelope, Kind};
+use protocol::resource::Usage;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+impl Shared {
+    /// Runs a job to its end.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        tenant: Address,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let kind = job.envelope.program.kind();
+        self.check(&job.envelope.program).map_err(ExecuteError::Unsupported)?;
+        match self.here.iter().find(|executor| executor.kind() == kind) {
+            Some(executor) => self.run_beside(executor.clone(), tenant, job, progress, cancel).await,
+            None => self.run_in_children(tenant, job, progress, cancel).await,
+        }
+    }
+
+    /// Runs a program that gets a process of its own from its executor.
+    async fn run_beside(
+        self: &Arc<Self>,
+        executor: Arc<dyn Executor>,
+        tenant: Address,
+        mut job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let gpus = job.envelope.program.devices();
+        let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
+        job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();
+        let stop = cancel.child_token();
+        let held = self.hold(&job.devices, &stop);
+        let run = tokio::task::spawn_blocking(move || run_here(&*executor, job, progress, stop));
+        let result = run.await;
+        let result = result.unwrap_or_else(|error| Err(ExecuteError::Node(format!("the executor ended: {error}"))));
+        match lease {
+            Some(lease) => self.release_held(lease, held, result).await,
+            None => result,
+        }
+    }
+
+    /// Runs a program in a child on each of its devices.
+    async fn run_in_children(
+        self: &Arc<Self>,
+        tenant: Address,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        self.check_size(&job.envelope).map_err(ExecuteError::Unsupported)?;
+        let (mut lease, children) = self.seat(job.envelope.program.devices(), tenant, &cancel).await?;
+        let numbers: Vec<u32> = gpu_numbers(&lease.seats).collect();
+        let stop = cancel.child_token();
+        let held = self.hold(&numbers, &stop);
+        let result = match self.admit_children(tenant, &children) {
+            Ok(()) => self.share_out(tenant, &mut lease, children, job, progress, &stop).await,
+            Err(text) => {
+                self.put_back(&mut lease, children, tenant);
+                Err(ExecuteError::Unsupported(text))
+            }
+        };
+        self.release_held(lease, held, result).await
+    }
+
+    /// Gives a job's devices back, but those that were found to be broken meanwhile.
+    async fn release_held(
+        self: &Arc<Self>,
+        mut lease: Lease,
+        held: Held,
+        result: Result<Delivered, ExecuteError>,
+    ) -> Result<Delivered, ExecuteError> {
+        let condemned = held.release();
+        let result = match condemned.first() {
+            Some((_, reason)) => Err(ExecuteError::Node(reason.clone())),
+            None => result,
+        };
+        for (number, reason) in condemned {
+            let seat = lease.seats.iter_mut().find(|seat| seat.device == Device::Gpu(number));
+            self.condemn(seat, reason).await;
+        }
+        self.give_back(lease);
+        result
+    }
+
+    /// Refuses a job that declares more than any executor here takes, before memory is made for it.
+    fn check_size(&self, envelope: &Envelope) -> Result<(), String> {
+        let (kind, memory) = (envelope.program.kind(), envelope.limits.memory.get());
+        let allowed = lock(&self.abilities)
+            .values()
+            .flat_map(|facts| &facts.abilities)
+            .filter(|ability| ability.kind == kind)
+            .map(|ability| ability.memory)
+            .max();
+        let allowed = allowed.unwrap_or_default();
+        if memory > allowed {
+            return Err(format!("limits.memory is {memory} bytes, this worker allows {allowed}"));
+        }
+        let outputs = envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
+        let most = match kind {
+            Kind::Wasm => self.config.execute.wasm.max_outputs,
+            // On a GPU outputs are buffers among others, and then lie in this machine's memory.
+            Kind::Cuda | Kind::Builtin | Kind::Oci => {
+                let devices = u64::from(envelope.program.devices().max(1));
+                memory.saturating_mul(devices).min(self.config.execute.cuda.max_outputs)
+            }
+        };
+        if outputs.is_none_or(|outputs| outputs > most) {
+            return Err(format!("its outputs are larger than {most} bytes together"));
+        }
+        Ok(())
+    }
+
+    /// Runs all shares of a job at once, and joins what they give.
+    async fn share_out(
+        self: &Arc<Self>,
+        tenant: Address,
+        lease: &mut Lease,
+        children: Vec<Child>,
+        job: JobInput,
+        progress: watch::Sender<Usage>,
+        stop: &CancellationToken,
+    ) -> Result<Delivered, ExecuteError> {
+        let work = match Work::new(job).await {
+            Ok(work) => work,
+            Err(error) => {
+                self.put_back(lease, children, tenant);
+                return Err(error);
+            }
+        };
+        let totals = Totals::new(children.len(), &work, progress, stop.clone());
+        let grace = Duration::from_millis(self.config.sandbox.grace_ms);
+        let terms = Terms { work: &work, grace, cancel: stop, progress: &|rank, usage| totals.tell(rank, usage) };
+        let shares = children.into_iter().zip(0u32..).map(|(child, rank)| {
+            let terms = &terms;
+            async move {
+                let site = child.site;
+                let mut ended = share::run(child, rank, terms, &self.nursery).await;
+                if ended.unread && ended.undead.is_none() {
+                    // It was killed from outside while it waited: nothing of the job was lost with it.
+                    ended = match self.replace(site, tenant).await {
+                        Ok(child) => share::run(child, rank, terms, &self.nursery).await,
+                        Err(error) => Ended { result: Err(error), ..ended },
+                    };
+                }
+                if ended.result.is_err() {
+                    // The others' work would be of no use to anyone.
+                    stop.cancel();
+                }
+                ended
+            }
+        });
+        let mut results = Vec::new();
+        for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
+            let Ended { child, undead, unbilled, result, unread: _ } = ended;
+            self.unbilled.add(tenant, unbilled, Instant::now());
+            if let Some(child) = child {
+                seat.leave(child, tenant);
+            }
+            seat.lost = undead.map(|undead| Lost::by(NoChild::Undead(undead)));
+            results.push(result);
+        }
+        totals.settle(results)
+    }
+}
+
+fn gpu_numbers(seats: &[Seat]) -> impl Iterator<Item = u32> + '_ {
+    seats.iter().filter_map(|seat| match seat.device {
+        Device::Gpu(number) => Some(number),
+        Device::Cpu(_) => None,
+    })
+}
