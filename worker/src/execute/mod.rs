@@ -70,6 +70,9 @@ pub struct CudaConfig {
     pub headers: Vec<PathBuf>,
     /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
     pub max_memory: u64,
+    /// Largest sum of declared outputs accepted, in bytes. They are held in this machine's memory, three times over while
+    /// a job ends. Default: 4 GiB.
+    pub max_outputs: u64,
     /// Whether the compiler runs without file access. Turn it off only on a kernel without Landlock, and only for
     /// clients that may read every file the worker can read: `#include` would open them. Default: true.
     pub confine_compiler: bool,
@@ -85,6 +88,7 @@ impl Default for CudaConfig {
             libraries: Vec::new(),
             headers: Vec::new(),
             max_memory: 0,
+            max_outputs: 4 << 30,
             confine_compiler: true,
             allow_emulated: false,
         }

@@ -21,6 +21,8 @@ pub(super) struct Board {
 struct Place {
     device: Device,
     state: State,
+    /// Why it must not be used, found out while somebody had it.
+    condemned: Option<String>,
 }
 
 enum State {
@@ -84,7 +86,7 @@ pub(super) struct Seat {
 impl Board {
     pub(super) fn new(cpus: u32, gpus: &[u32]) -> Arc<Self> {
         let devices = (0..cpus).map(Device::Cpu).chain(gpus.iter().copied().map(Device::Gpu));
-        let places = devices.map(|device| Place { device, state: State::Free(None) });
+        let places = devices.map(|device| Place { device, state: State::Free(None), condemned: None });
         Arc::new(Self {
             places: Mutex::new(places.collect()),
             cpus: Arc::new(Semaphore::new(cpus as usize)),
@@ -180,11 +182,27 @@ impl Board {
         ready.map(|place| place.device).collect()
     }
 
-    /// Gives a lost device back to the jobs; `false` where it was not lost.
+    /// Remembers what is wrong with a device that somebody has, or that is being tried again; `false` where it is free.
+    pub(super) fn condemn(&self, device: Device, reason: &str) -> bool {
+        let mut places = lock(&self.places);
+        let taken = places.iter_mut().find(|place| place.device == device && !matches!(place.state, State::Free(_)));
+        taken.map(|place| place.condemned = Some(reason.to_owned())).is_some()
+    }
+
+    /// Tells once what was found to be wrong with a device that somebody has.
+    pub(super) fn take_condemned(&self, device: Device) -> Option<String> {
+        lock(&self.places).iter_mut().find(|place| place.device == device)?.condemned.take()
+    }
+
+    /// Gives a lost device back to the jobs; `false` where it was not lost, or was condemned since it was postponed.
     pub(super) fn recover(&self, device: Device) -> bool {
         let mut places = lock(&self.places);
         let lost = places.iter_mut().find(|place| place.device == device && matches!(place.state, State::Lost(_)));
         let Some(place) = lost else { return false };
+        if let Some(reason) = place.condemned.take() {
+            place.state = State::Lost(Lost::new(reason, None));
+            return false;
+        }
         place.state = State::Free(None);
         self.semaphore(matches!(device, Device::Gpu(_))).add_permits(1);
         true
@@ -193,8 +211,12 @@ impl Board {
     /// A lost device stays lost for now, for another reason; returns the process that held it.
     pub(super) fn postpone(&self, device: Device, reason: String, undead: Option<Undead>) -> Option<Undead> {
         let mut places = lock(&self.places);
-        match places.iter_mut().find(|place| place.device == device).map(|place| &mut place.state) {
-            Some(State::Lost(lost)) => std::mem::replace(lost, Lost::new(reason, undead)).undead,
+        let place = places.iter_mut().find(|place| place.device == device)?;
+        match &mut place.state {
+            State::Lost(lost) => {
+                place.condemned = None;
+                std::mem::replace(lost, Lost::new(reason, undead)).undead
+            }
             _ => None,
         }
     }
@@ -293,6 +315,26 @@ mod tests {
         assert!(board.recover(Device::Gpu(4)));
         assert!(!board.recover(Device::Gpu(4)), "a device is not given back twice");
         assert_eq!(devices(&board.lease(1, TENANT).await), [Device::Gpu(4)]);
+    }
+
+    #[test]
+    fn a_device_that_is_found_broken_while_it_is_tried_again_stays_lost() {
+        let board = Board::new(0, &[0]);
+        let device = Device::Gpu(0);
+        assert!(!board.condemn(device, "it is free"));
+        let mut lease = board.lease_device(device).unwrap();
+        assert!(board.condemn(device, "while a job has it"));
+        assert_eq!(board.take_condemned(device).unwrap(), "while a job has it");
+        assert_eq!(board.take_condemned(device), None);
+        lease.seats[0].lost = Some(Lost::new("before".into(), None));
+        drop(lease);
+        board.condemn(device, "known before the trial");
+        board.postpone(device, "on trial".into(), None);
+        board.condemn(device, "found in the trial");
+        assert!(!board.recover(device));
+        assert_eq!(board.view()[0].1, DeviceState::Quarantined("found in the trial".into()));
+        board.postpone(device, "on trial".into(), None);
+        assert!(board.recover(device));
     }
 
     #[test]

@@ -47,6 +47,10 @@ impl Shared {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Delivered, ExecuteError> {
+        // Here a program is held by its executor, whatever holds the children.
+        if let Some(isolation) = executor.isolation() {
+            self.config.sandbox.admit(tenant, isolation).map_err(ExecuteError::Unsupported)?;
+        }
         let gpus = job.envelope.program.devices();
         let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
         job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();
@@ -120,10 +124,8 @@ impl Shared {
         let outputs = envelope.outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.length.get()));
         let most = match kind {
             Kind::Wasm => self.config.execute.wasm.max_outputs,
-            // There, outputs are buffers among others.
-            Kind::Cuda | Kind::Builtin | Kind::Oci => {
-                memory.saturating_mul(u64::from(envelope.program.devices().max(1)))
-            }
+            // A GPU may have more memory than the machine that it is in.
+            Kind::Cuda | Kind::Builtin | Kind::Oci => self.config.execute.cuda.max_outputs,
         };
         if outputs.is_none_or(|outputs| outputs > most) {
             return Err(format!("its outputs are larger than {most} bytes together"));
@@ -289,7 +291,16 @@ impl Shared {
     }
 
     /// Gives devices back, and tells everybody if some of them are lost.
-    pub(super) fn give_back(self: &Arc<Self>, lease: Lease) {
+    pub(super) fn give_back(self: &Arc<Self>, mut lease: Lease) {
+        // Whoever condemns a device waits until it is clear whose it is.
+        let holders = lock(&self.holders);
+        for seat in lease.seats.iter_mut().filter(|seat| seat.lost.is_none()) {
+            let Some(reason) = self.board.take_condemned(seat.device) else { continue };
+            seat.lost = Some(Lost::new(reason, None));
+            if let Some(warm) = seat.warm.take() {
+                self.end_later(warm.child);
+            }
+        }
         let lost: Vec<Device> = lease.seats.iter().filter(|seat| seat.lost.is_some()).map(|seat| seat.device).collect();
         for seat in &lease.seats {
             if let Some(lost) = &seat.lost {
@@ -297,6 +308,7 @@ impl Shared {
             }
         }
         drop(lease);
+        drop(holders);
         if lost.is_empty() {
             return;
         }
@@ -307,7 +319,7 @@ impl Shared {
     }
 
     /// Ends the blank children of a site that is lost: they would keep it from being repaired.
-    fn discard(self: &Arc<Self>, site: Site) {
+    pub(super) fn discard(self: &Arc<Self>, site: Site) {
         for child in self.nursery.drain(site) {
             self.end_later(child);
         }
@@ -368,18 +380,31 @@ impl Shared {
     fn hold(self: &Arc<Self>, gpus: &[u32], stop: &CancellationToken) -> Held {
         let mut holders = lock(&self.holders);
         for number in gpus {
-            holders.insert(*number, Holder { stop: stop.clone(), condemned: None });
+            // It may have been condemned while a process was being made for the job.
+            let condemned = self.board.take_condemned(Device::Gpu(*number));
+            if condemned.is_some() {
+                stop.cancel();
+            }
+            holders.insert(*number, Holder { stop: stop.clone(), condemned });
         }
         Held { shared: self.clone(), gpus: gpus.to_vec() }
     }
 
     pub(super) fn quarantine(self: &Arc<Self>, gpu: u32, reason: &str) {
-        if let Some(holder) = lock(&self.holders).get_mut(&gpu) {
-            holder.condemned = Some(reason.to_owned());
-            holder.stop.cancel();
-            return;
+        let device = Device::Gpu(gpu);
+        {
+            let mut holders = lock(&self.holders);
+            if let Some(holder) = holders.get_mut(&gpu) {
+                holder.condemned = Some(reason.to_owned());
+                holder.stop.cancel();
+                return;
+            }
+            // Whoever has it finds that when it takes it up, or gives it back.
+            if self.board.condemn(device, reason) {
+                return;
+            }
         }
-        self.lose(Device::Gpu(gpu), reason.to_owned(), None);
+        self.lose(device, reason.to_owned(), None);
     }
 
     /// Takes a device out of use with the lease of the job that had it.

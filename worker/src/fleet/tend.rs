@@ -72,6 +72,8 @@ impl Shared {
                 self.admit(child);
                 if self.board.recover(device) {
                     observe::device_recovered(&device);
+                } else {
+                    self.discard(device.site());
                 }
             }
             Err(error) => {
