@@ -180,6 +180,10 @@ pub fn per(resource: &Resource) -> String {
         (Unit::CpuMs, 3_600_000) => "vCPU-hour".into(),
         (Unit::MemoryMibS, 3_686_400) => "GiB-hour".into(),
         (Unit::BytesOut, 1_073_741_824) => "GiB".into(),
+        (Unit::Flop, 1_000_000_000_000_000) => "PFLOP".into(),
+        (Unit::Path | Unit::Hash | Unit::Key, 1_000_000_000) => format!("G{}", resource.unit),
+        (Unit::Path | Unit::Hash | Unit::Key, 1_000_000_000_000) => format!("T{}", resource.unit),
+        (Unit::LeaseS, 3_600) => "lease-hour".into(),
         (unit, scale) => format!("{scale} {unit}"),
     }
 }

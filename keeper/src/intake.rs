@@ -1,15 +1,15 @@
 //! What an offer or an order must be before it may rest in the book. Pure.
 
 use protocol::amount::{Amount, Price, Quantity, Timestamp};
-use protocol::job::{Blob, Envelope, MAX_BUFFERS};
+use protocol::job::{Blob, Envelope, MAX_BUFFERS, Program};
 use protocol::order::{Offer, Order};
 use protocol::receipt::Statement;
 use protocol::resource::{Resource, ResourceId};
-use protocol::voucher::Fees;
+use protocol::voucher::{Fees, most_vouchers};
 use protocol::wire::{Code, Refusal};
 
-/// Nano by which rounding up can raise a voucher above its share of the fees.
-const ROUNDING: u64 = 3;
+/// Milliseconds for which a worker may let a job go on after its wall time, billing it, before it is killed.
+const OVERTIME_MS: u64 = 5_000;
 /// Seconds by which a worker's clock may be ahead of the keeper's.
 const AHEAD: u64 = 3_600;
 
@@ -65,15 +65,21 @@ pub struct Billing {
     pub batch_ms: u64,
 }
 
-/// Most that the provider may bill so that every voucher of the job fits the order's total: each voucher may round
-/// its fees up, and each batch that the job reaches into takes the fee for collecting the channel once.
+/// Most that the provider may bill so that every voucher of the job fits the order's total.
 pub fn cap(order: &Order, envelope: &Envelope, resource: &Resource, billing: &Billing) -> Result<Amount, Refusal> {
-    let wall = envelope.limits.wall_ms.get();
-    let vouchers = (wall / billing.interval_ms.max(1)).saturating_add(2);
-    let batches = (wall / billing.batch_ms.max(1)).min(vouchers);
-    let per_channel = billing.fees.gross(Amount::ZERO, true).unwrap_or(Amount(u64::MAX)).get();
-    let slack = vouchers.saturating_mul(ROUNDING).saturating_add(batches.saturating_mul(per_channel));
-    let cap = billing.fees.net(Amount(order.max_total.get().saturating_sub(slack)), true);
+    if let Program::Builtin { call, .. } = &envelope.program
+        && order.max_units.get() < call.work()
+    {
+        let (work, units, unit) = (call.work(), order.max_units, resource.unit);
+        let detail =
+            format!("the job is {work} {unit} of work, maxUnits allows {units}: it is done whole or not at all");
+        return Err(Refusal::new(Code::BadQuantity, detail));
+    }
+    let run = envelope.limits.wall_ms.get().saturating_add(OVERTIME_MS);
+    let vouchers = most_vouchers(run, billing.interval_ms);
+    // The first batch's fee is the one that every cap leaves room for.
+    let batches = (run / billing.batch_ms.max(1)).min(vouchers);
+    let cap = billing.fees.cap(order.max_total, vouchers, batches);
     let unit = resource.amount(Quantity(1), order.max_price).unwrap_or(Amount(u64::MAX));
     if cap < unit {
         return Err(Refusal::new(
@@ -132,7 +138,7 @@ mod tests {
     use super::*;
     use alloy::primitives::{Address, B256, U256};
     use proptest::prelude::*;
-    use protocol::job::{Limits, OutputBuffer, Program, Verify};
+    use protocol::job::{Builtin, Limits, OutputBuffer, Verify};
     use protocol::resource::Unit;
     use protocol::voucher::{Account, Payment};
 
@@ -215,6 +221,17 @@ mod tests {
         let refusal = cap(&order, &envelope(1), &cpu(), &billing(100, 100, 0)).unwrap_err();
         assert_eq!(refusal.code, Code::TotalTooSmall);
         assert!(refusal.detail.contains("raise maxTotal"), "{refusal}");
+    }
+
+    #[test]
+    fn a_builtin_is_ordered_whole() {
+        let call = Builtin::Hashsearch { start: Quantity(0), count: Quantity(501) };
+        let envelope = Envelope { program: Program::Builtin { call, cubin: None }, ..envelope(1) };
+        let order = Order { max_total: Amount(u64::MAX / 2), ..an_order() };
+        let refusal = cap(&order, &envelope, &cpu(), &billing(100, 100, 0)).unwrap_err();
+        assert_eq!(refusal.code, Code::BadQuantity);
+        let enough = Order { max_units: Quantity(501), ..order };
+        assert!(cap(&enough, &envelope, &cpu(), &billing(100, 100, 0)).is_ok());
     }
 
     #[test]

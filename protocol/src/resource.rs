@@ -43,7 +43,7 @@ pub enum Unit {
     /// Keys sorted or reduced.
     #[serde(rename = "key")]
     Key,
-    /// Seconds for which a container holds its part of the machine.
+    /// Seconds for which a container holds its part of the machine, counted once for each GPU where it holds several.
     #[serde(rename = "lease-s")]
     LeaseS,
 }
@@ -151,7 +151,7 @@ pub struct Usage {
     pub fuel: Quantity,
     /// Work units of a builtin kernel, which follow from the job alone; zero for other kinds.
     pub work: Quantity,
-    /// Seconds for which a container held its lease; zero for other kinds.
+    /// Seconds for which a container held its lease, times the GPUs where there are several; zero for other kinds.
     pub lease_s: Quantity,
 }
 

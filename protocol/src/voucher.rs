@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod account;
 
-pub use account::{Account, Fees, Payment, VoucherError};
+pub use account::{Account, Fees, Payment, VoucherError, most_vouchers};
 
 /// Number of a keeper's batch, from 1; 0 marks the vouchers of a direct channel.
 pub type BatchNumber = u32;

@@ -15,20 +15,19 @@ export function count(digits: string): string {
   return BigInt(digits).toLocaleString("en-US");
 }
 
-/** The name of the unit that prices are for. */
-export function humanUnit(unit: string): string {
+/** The name of what prices are for: `scale` base units of a resource. */
+export function humanUnit(unit: string, scale: string): string {
   const names: Record<string, string> = {
-    "GPU-ms": "GPU-hour",
-    "vCPU-ms": "vCPU-hour",
-    "MiB-s": "GiB-hour",
-    byte: "GiB",
-    FLOP: "PFLOP",
-    path: "Gpath",
-    hash: "Ghash",
-    key: "Gkey",
-    "lease-s": "lease-hour",
+    "3600000 GPU-ms": "GPU-hour",
+    "3600000 vCPU-ms": "vCPU-hour",
+    "3686400 MiB-s": "GiB-hour",
+    "1073741824 byte": "GiB",
+    "1000000000000000 FLOP": "PFLOP",
+    "3600 lease-s": "lease-hour",
   };
-  return names[unit] ?? unit;
+  const prefixes: Record<string, string> = { "1000000000": "G", "1000000000000": "T" };
+  const prefix = ["path", "hash", "key"].includes(unit) ? prefixes[scale] : undefined;
+  return names[`${scale} ${unit}`] ?? (prefix === undefined ? `${count(scale)} ${unit}` : prefix + unit);
 }
 
 /** An address or hash, shortened in its middle. */

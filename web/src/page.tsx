@@ -135,7 +135,7 @@ function Resources(props: { all: Resource[] | undefined; current: number | undef
                           <>
                             <span class="price">{capa(last().price)} CAPA</span>
                             <span class="quiet">
-                              per {humanUnit(resource.unit)}, <FinalityLabel of={last().finality} />
+                              per {humanUnit(resource.unit, resource.scale)}, <FinalityLabel of={last().finality} />
                             </span>
                           </>
                         )}
@@ -161,7 +161,7 @@ function Trades(props: { trades: Trade[] | undefined; resource: Resource }) {
           <tr>
             <th scope="col">Time</th>
             <th scope="col" class="number">
-              CAPA per {humanUnit(props.resource.unit)}
+              CAPA per {humanUnit(props.resource.unit, props.resource.scale)}
             </th>
             <th scope="col" class="number">
               {props.resource.unit}

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { capa, count, short } from "../src/amounts";
+import { capa, count, humanUnit, short } from "../src/amounts";
 
 it("writes nano CAPA for people, exactly", () => {
   expect(capa("0")).toBe("0");
@@ -16,4 +16,14 @@ it("separates thousands of any integer", () => {
 it("shortens only what is long", () => {
   expect(short("0x1234567890abcdef1234")).toBe("0x123456…1234");
   expect(short("0x1234")).toBe("0x1234");
+});
+
+it("names what a price is for, by the unit and how many of them", () => {
+  expect(humanUnit("GPU-ms", "3600000")).toBe("GPU-hour");
+  expect(humanUnit("FLOP", "1000000000000000")).toBe("PFLOP");
+  expect(humanUnit("key", "1000000000")).toBe("Gkey");
+  expect(humanUnit("path", "1000000000000")).toBe("Tpath");
+  expect(humanUnit("lease-s", "3600")).toBe("lease-hour");
+  expect(humanUnit("GPU-ms", "1000")).toBe("1,000 GPU-ms");
+  expect(humanUnit("qubit-s", "1")).toBe("1 qubit-s");
 });

@@ -183,6 +183,9 @@ pub struct SandboxConfig {
     pub friends: Vec<Address>,
     /// User numbers for jobs' processes, which nothing else on the machine may have. Used by a worker that is root.
     pub users: Users,
+    /// How long one payer's jobs may have had devices within an hour without being billed for it, such as for compiling, in
+    /// seconds. What any job takes is not counted. Above this its jobs are refused until the hour is over.
+    pub unbilled_s: u64,
     /// How long a process waits for another job of its tenant before it is ended, in seconds.
     pub idle_s: u64,
     /// How long a job may go on after its wall time, or after it was told to stop, before its process is killed, in
@@ -206,6 +209,7 @@ impl Default for SandboxConfig {
             require: IsolationLevel::Confined,
             friends: Vec::new(),
             users: Users { first: 700_000, count: 1_000 },
+            unbilled_s: 120,
             idle_s: 300,
             grace_ms: 5_000,
         }
@@ -363,6 +367,41 @@ mod tests {
     fn unknown_keys_are_refused() {
         let text = format!("speed = 9\n{EXAMPLE}");
         assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("speed"));
+    }
+
+    /// The keys that a section may have, as its type tells them to whoever writes another one into it.
+    fn keys(header: &str) -> Vec<String> {
+        let text = match header {
+            "" => format!("zzz = 0\n{EXAMPLE}"),
+            header => EXAMPLE.replacen(&format!("\n{header}\n"), &format!("\n{header}\nzzz = 0\n"), 1),
+        };
+        let error = toml::from_str::<Config>(&text).unwrap_err().message().to_owned();
+        let (_, known) = error.split_once("expected").unwrap_or_else(|| panic!("{header}: {error}"));
+        known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        let headers: Vec<&str> = EXAMPLE.lines().filter(|line| line.starts_with('[')).collect();
+        assert!(headers.len() > 8, "{headers:?}");
+        for header in std::iter::once("").chain(headers.iter().copied()) {
+            let body = EXAMPLE.lines().skip_while(|line| !header.is_empty() && *line != header);
+            let body: Vec<&str> = body.skip(usize::from(!header.is_empty())).collect();
+            let own = body.iter().take_while(|line| !line.starts_with('[')).map(|line| line.trim_start_matches("# "));
+            let own: Vec<&str> = own.collect();
+            let name = header.trim_matches(['[', ']']);
+            for key in keys(header) {
+                let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                // Whoever sells an emulation's results is in the wrong network.
+                let is_for_tests = path == "execute.cuda.allow_emulated";
+                let stands = own.iter().any(|line| line.starts_with(&format!("{key} = ")));
+                let is_section = headers.iter().any(|header| {
+                    let other = header.trim_matches(['[', ']']);
+                    other == path || other.starts_with(&format!("{path}."))
+                });
+                assert!(stands || is_section || is_for_tests, "worker.example.toml does not show {path}");
+            }
+        }
     }
 
     #[test]

@@ -311,10 +311,11 @@ impl Connection {
             self.link.changed(job);
             return Ok(());
         }
-        let link = self.link.clone();
+        let (link, asked) = (self.link.clone(), Instant::now());
         tokio::spawn(async move {
             // The keeper may hear of a job's end a moment before its slot is free here.
             if let Ok(Ok(slot)) = timeout(SLOT_WAIT, node.slots.clone().acquire_owned()).await {
+                observe::waited("slot", asked.elapsed());
                 node.run_to_its_end(link.as_ref(), &assignment, &stop, slot).await;
                 return;
             }

@@ -35,7 +35,7 @@ impl Node {
             // A job is registered before it is written down as running, and taken off after its end is written.
             if !lock(&self.running).contains_key(&job) {
                 self.ledger.fail(job, None, &lost(), now()).await?;
-                observe::job_failed(job, &lost());
+                observe::job_failed(job, None, &lost());
                 outlets.iter().for_each(|outlet| outlet.changed(job));
             }
         }

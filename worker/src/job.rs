@@ -10,8 +10,8 @@ use crate::node::{Node, Stop, now};
 use crate::observe;
 use crate::outlet::{BlobError, Outlet, Standing};
 use bytes::Bytes;
-use protocol::amount::{Amount, Overflow};
-use protocol::job::{Blob, Envelope, MAX_ENVELOPE_BYTES, result_hash};
+use protocol::amount::{Amount, Overflow, Quantity};
+use protocol::job::{Blob, Envelope, Kind, MAX_ENVELOPE_BYTES, result_hash};
 use protocol::receipt::{Receipt, Statement};
 use protocol::resource::Usage;
 use protocol::wire::{Code, Refusal};
@@ -52,6 +52,15 @@ impl From<BlobError> for Failure {
     }
 }
 
+impl Failure {
+    /// A job that had done all its work and could not hand it over: its work is billed, its outputs are not, and nothing
+    /// is where the worker itself is the reason.
+    fn after(self, usage: &Usage) -> Self {
+        let billed = self.refusal.code != Code::NodeFailed;
+        Self { usage: billed.then_some(Usage { bytes_out: Quantity::ZERO, ..*usage }), ..self }
+    }
+}
+
 impl Node {
     /// Works on a job that is in the ledger, is registered and has its slot, to its end.
     pub(crate) async fn run_job(
@@ -63,15 +72,15 @@ impl Node {
     ) {
         let job = assignment.job();
         observe::job_started(job, assignment.cap);
-        let mut meter = None;
-        let result = self.work(outlet, assignment, stop, &mut meter).await;
+        let (mut meter, mut kind) = (None, None);
+        let result = self.work(outlet, assignment, stop, &mut meter, &mut kind).await;
         let written = match result {
             Ok(amount) => {
-                observe::job_delivered(job, amount);
+                observe::job_delivered(job, kind, amount);
                 Ok(())
             }
             Err(failure) => {
-                observe::job_failed(job, &failure.refusal);
+                observe::job_failed(job, kind, &failure.refusal);
                 self.write_failure(assignment, meter, &failure).await
             }
         };
@@ -89,6 +98,7 @@ impl Node {
         assignment: &Assignment,
         stop: &Stop,
         started: &mut Option<Meter>,
+        known: &mut Option<Kind>,
     ) -> Result<Amount, Failure> {
         let resource = self.check_match(assignment)?;
         outlet.standing(assignment).await.map_err(|standing| match standing {
@@ -103,7 +113,7 @@ impl Node {
             loaded = self.load(outlet, assignment) => loaded?,
             () = stop.token().cancelled() => return Err(stopped(stop, None)),
         };
-        let kind = envelope.program.kind();
+        let kind = *known.insert(envelope.program.kind());
         self.ledger.set_kind(assignment.job(), kind).await?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         self.check_program(&envelope.program, assignment.order.order.payer)?;
@@ -225,7 +235,8 @@ impl Node {
     ) -> Result<Amount, Failure> {
         let mut outputs = Vec::with_capacity(delivered.outputs.len());
         for bytes in delivered.outputs {
-            outputs.push(self.upload(outlet, bytes, stop).await?);
+            let stored = self.upload(outlet, bytes, stop).await;
+            outputs.push(stored.map_err(|failure| failure.after(&delivered.usage))?);
         }
         let statement = meter.finish(&delivered.usage, result_hash(&outputs), now())?;
         let amount = statement.amount;
@@ -333,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_the_program_used_is_billed_and_what_the_node_lost_is_not() {
-        let usage = Usage { cpu_ms: protocol::amount::Quantity(5), ..Usage::default() };
+        let usage = Usage { cpu_ms: Quantity(5), ..Usage::default() };
         let stop = Stop::default();
         let program = failed(ExecuteError::Program { detail: "trap".into(), usage }, &stop);
         assert_eq!((program.refusal.code, program.usage), (Code::ProgramFailed, Some(usage)));
@@ -347,5 +358,13 @@ mod tests {
         let shut_down = Stop::default();
         shut_down.press(Refusal::new(Code::NodeFailed, "shut down"));
         assert_eq!(failed(ExecuteError::Cancelled { usage }, &shut_down).usage, None);
+    }
+
+    #[test]
+    fn work_that_was_done_is_billed_though_its_client_cancels_the_delivery() {
+        let usage = Usage { cpu_ms: Quantity(5), bytes_out: Quantity(9), ..Usage::default() };
+        let billed = |code| Failure::from(Refusal::new(code, "while the outputs were handed over")).after(&usage).usage;
+        assert_eq!(billed(Code::Cancelled), Some(Usage { bytes_out: Quantity::ZERO, ..usage }));
+        assert_eq!(billed(Code::NodeFailed), None);
     }
 }

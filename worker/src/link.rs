@@ -101,8 +101,9 @@ impl KeeperLink {
         put.await.map(|_| blob).map_err(|error| blob_error(blob.hash, &error))
     }
 
-    async fn check(&self, assignment: &Assignment) -> Result<(), Standing> {
-        let (market, limits) = (&self.node.market, &self.node.config.limits);
+    /// Whether the chain lets work for this channel and keeper go on.
+    async fn stands(&self, assignment: &Assignment) -> Result<(), Standing> {
+        let market = &self.node.market;
         let unknown = |error: &dyn std::fmt::Display| Standing::Unknown(error.to_string());
         let keeper = market.keeper(assignment.keeper).await.map_err(|error| unknown(&error))?;
         let channel = market.channel(assignment.keeper, assignment.channel).await.map_err(|error| unknown(&error))?;
@@ -112,6 +113,18 @@ impl KeeperLink {
         }
         if channel.deposit <= channel.spent {
             return refused(Code::InsufficientFunds, "the channel holds nothing at the chain's safe head".into());
+        }
+        Ok(())
+    }
+
+    async fn check(&self, assignment: &Assignment) -> Result<(), Standing> {
+        let limits = &self.node.config.limits;
+        let unknown = |error: &dyn std::fmt::Display| Standing::Unknown(error.to_string());
+        let refused = |code, text: String| Err(Standing::Refused(Refusal::new(code, text)));
+        if self.stands(assignment).await.is_err() {
+            // What was read a moment ago may have changed since: a bond or a deposit has become safe.
+            self.node.market.refresh(assignment.keeper, assignment.channel);
+            self.stands(assignment).await?;
         }
         self.node.check_unaccepted(assignment).await?;
         // What runs may be accepted at any moment, so it counts as if it were.

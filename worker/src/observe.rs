@@ -7,12 +7,15 @@ pub(crate) use surroundings::{
 };
 
 use crate::accept::AcceptanceError;
+use crate::execute::Compilations;
 use alloy::primitives::{Address, B256};
 use protocol::amount::Amount;
+use protocol::job::Kind;
 use protocol::order::JobId;
 use protocol::voucher::{BatchNumber, ChannelId};
 use protocol::wire::Refusal;
 use std::fmt::Display;
+use std::time::Duration;
 
 pub(crate) fn connected(keeper: Address) {
     metrics::gauge!("capa_worker_connected").set(1.0);
@@ -39,14 +42,38 @@ pub(crate) fn job_started(job: JobId, provider_cap: Amount) {
     tracing::info!(%job, cap = %provider_cap, "a job was taken");
 }
 
-pub(crate) fn job_delivered(job: JobId, amount: Amount) {
-    metrics::counter!("capa_worker_jobs_total", "end" => "delivered").increment(1);
+pub(crate) fn job_delivered(job: JobId, kind: Option<Kind>, amount: Amount) {
+    job_ended(kind, "delivered", "none".into());
     tracing::info!(%job, %amount, "a job was delivered");
 }
 
-pub(crate) fn job_failed(job: JobId, refusal: &Refusal) {
-    metrics::counter!("capa_worker_jobs_total", "end" => refusal.code.as_str()).increment(1);
+pub(crate) fn job_failed(job: JobId, kind: Option<Kind>, refusal: &Refusal) {
+    job_ended(kind, "failed", refusal.code.as_str());
     tracing::warn!(%job, code = refusal.code.as_str(), reason = refusal.detail, "a job failed");
+}
+
+/// The kind is unknown where a job ended before its envelope was read.
+fn job_ended(kind: Option<Kind>, outcome: &'static str, reason: String) {
+    let kind = kind.map_or_else(|| "unknown".to_owned(), |kind| kind.to_string());
+    metrics::counter!("capa_worker_jobs_total", "kind" => kind, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// A process compiled a job's program, or had it still. No job has more than one.
+pub(crate) fn compiled(kind: Kind, compilations: Compilations) {
+    for (cached, count) in [("false", compilations.fresh), ("true", compilations.cached)] {
+        metrics::counter!("capa_worker_compilations_total", "kind" => kind.to_string(), "cached" => cached)
+            .increment(count.min(1));
+    }
+}
+
+/// A job waited for a free slot or device.
+pub(crate) fn waited(queue: &'static str, time: Duration) {
+    metrics::histogram!("capa_worker_queue_wait_seconds", "queue" => queue).record(time.as_secs_f64());
+}
+
+/// A job had a device. The sum of these times is how long the device was busy.
+pub(crate) fn device_used(device: &dyn Display, time: Duration) {
+    metrics::histogram!("capa_worker_device_busy_seconds", "device" => device.to_string()).record(time.as_secs_f64());
 }
 
 pub(crate) fn child_started(site: &dyn Display) {

@@ -87,21 +87,35 @@ async fn terms(submit: &Submit, job: &Prepared, keeper: &Keeper) -> Result<(Reso
     if max_units == Quantity::ZERO {
         return Err(CliError::Refused("--max-total does not pay for a single unit at that price: raise it".into()));
     }
+    whole(&job.envelope.program, max_units, &resource)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let expiry = Timestamp(now.saturating_add(submit.expires_in));
     let terms = Terms { resource: resource.id, max_price, max_units, max_total: submit.max_total, expiry };
     Ok((resource, terms))
 }
 
-/// Units that the job's own work comes to, or its time limit leaves room for, on a worker up to four times as fast as the standard one. An
-/// order for more would only tie up a provider's capacity.
+/// Refuses an order for a part of a builtin kernel's work: no worker would begin with it.
+fn whole(program: &Program, max_units: Quantity, resource: &Resource) -> Result<(), CliError> {
+    match program {
+        Program::Builtin { call, .. } if max_units.get() < call.work() => Err(CliError::Refused(format!(
+            "the job is {} {} of work, and the order would be for {max_units}: raise --max-total, wait for an offer with \
+             enough left, or divide the job",
+            call.work(),
+            resource.unit
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Units that the job's own work comes to, or its time limit leaves room for, on a worker up to four times as fast as the
+/// standard one. An order for more would only tie up a provider's capacity.
 fn enough(job: &Prepared) -> Quantity {
     let wall = job.envelope.limits.wall_ms.get();
     Quantity(match &job.envelope.program {
         Program::Cuda { devices, .. } => wall.saturating_mul(u64::from(*devices)),
         Program::Wasm { .. } => wall.saturating_mul(4),
         Program::Builtin { call, .. } => call.work(),
-        Program::Oci { .. } => wall.div_ceil(1000),
+        Program::Oci { devices, .. } => wall.div_ceil(1000).saturating_mul(u64::from((*devices).max(1))),
     })
 }
 
@@ -182,6 +196,17 @@ mod tests {
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("gpu.h200, cpu.x86-64"), "{error}");
         assert_eq!(choose(&resources[..1], None, &program(Kind::Wasm)).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_builtin_is_ordered_whole_or_not_at_all() {
+        let call = protocol::job::Builtin::Hashsearch { start: Quantity(0), count: Quantity(100) };
+        let hashes = Resource { unit: Unit::Hash, ..resources().remove(0) };
+        let program_of = Program::Builtin { call, cubin: None };
+        whole(&program_of, Quantity(100), &hashes).unwrap();
+        let refused = whole(&program_of, Quantity(99), &hashes).unwrap_err().to_string();
+        assert!(refused.contains("100 hash of work") && refused.contains("--max-total"), "{refused}");
+        whole(&program(Kind::Wasm), Quantity(1), &hashes).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use client::session::{Event, JobStatus, Jobs, Session};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use protocol::amount::Amount;
 use protocol::order::JobId;
+use protocol::resource::Usage;
 use protocol::wire::{JobState, JobView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -157,7 +158,7 @@ fn bar(cap: Amount) -> ProgressBar {
 fn describe(id: JobId, status: &JobStatus) -> String {
     let order = &status.record.order.order;
     let (state, used) = match &status.view {
-        Some(view) => (state(view), usage(view)),
+        Some(view) => (state(view), used(&view.usage)),
         None => ("ordered".into(), String::new()),
     };
     let cost = format!("{} of {} CAPA", status.record.debited.to_capa(), order.max_total.to_capa());
@@ -173,12 +174,16 @@ fn state(view: &JobView) -> String {
     format!("{:?}", view.state).to_lowercase()
 }
 
-fn usage(view: &JobView) -> String {
-    let usage = &view.usage;
-    if usage.gpu_ms.get() > 0 {
-        return format!("{} GPU-ms", usage.gpu_ms);
-    }
-    format!("{} vCPU-ms", usage.cpu_ms)
+/// What a job is mainly billed for: no other kind uses that.
+fn used(usage: &Usage) -> String {
+    let figures = [
+        (usage.work, "units of work"),
+        (usage.lease_s, "lease-s"),
+        (usage.gpu_ms, "GPU-ms"),
+        (usage.cpu_ms, "vCPU-ms"),
+    ];
+    let (quantity, unit) = figures.into_iter().find(|(quantity, _)| quantity.get() > 0).unwrap_or(figures[3]);
+    format!("{quantity} {unit}")
 }
 
 fn short(id: JobId) -> String {
@@ -205,4 +210,21 @@ fn stream(event: &Event, jobs: &[JobId]) -> Option<Value> {
 /// Whether a job ended as it should.
 pub(super) fn succeeded(status: &JobStatus) -> bool {
     status.record.stopped.is_none() && status.view.as_ref().is_some_and(|view| view.state == JobState::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::amount::Quantity;
+
+    #[test]
+    fn each_kind_shows_what_it_is_billed_for() {
+        let container = Usage { lease_s: Quantity(60), cpu_ms: Quantity(9), ..Usage::default() };
+        let builtin = Usage { work: Quantity(1 << 40), gpu_ms: Quantity(9), ..Usage::default() };
+        let cuda = Usage { gpu_ms: Quantity(7), cpu_ms: Quantity(9), ..Usage::default() };
+        assert_eq!(used(&container), "60 lease-s");
+        assert_eq!(used(&builtin), "1099511627776 units of work");
+        assert_eq!(used(&cuda), "7 GPU-ms");
+        assert_eq!(used(&Usage::default()), "0 vCPU-ms");
+    }
 }

@@ -132,6 +132,14 @@ impl Desk {
         if i64::try_from(envelope.limits.memory.get()).is_err() {
             return Err(Refusal::new(Code::BadEnvelope, "limits.memory must fit into 63 bits").into());
         }
+        let most = self.terms.config.max_blob;
+        if let Some(output) = envelope.outputs.iter().find(|output| output.length.get() > most) {
+            let detail = format!(
+                "an output of {} bytes could not be handed over: this keeper takes blobs of at most {most}",
+                output.length
+            );
+            return Err(Refusal::new(Code::TooLarge, detail).into());
+        }
         for blob in envelope.blobs() {
             let length = self.blobs.length(blob.hash).await?;
             let length = length.ok_or_else(|| missing_blob("a program or input", &blob.hash))?;

@@ -46,6 +46,27 @@ impl Fees {
         }
         Amount(low)
     }
+
+    /// The most that a job may earn so that all its vouchers together stay within `max_total`: each of them may round its
+    /// fees up, and each batch that the job reaches into takes the fee for collecting the channel once.
+    pub fn cap(&self, max_total: Amount, vouchers: u64, batches: u64) -> Amount {
+        let per_channel = self.gross(Amount::ZERO, true).unwrap_or(Amount(u64::MAX)).get();
+        let slack = vouchers.saturating_mul(self.rounding()).saturating_add(batches.saturating_mul(per_channel));
+        self.net(Amount(max_total.get().saturating_sub(slack)), true)
+    }
+
+    /// Nano by which rounding can raise a voucher above its share of the fees: once where the protocol takes one, and
+    /// where the keeper does, by what that rounds up and by the fee on it.
+    fn rounding(&self) -> u64 {
+        u64::from(self.protocol_bps > 0) + 2 * u64::from(self.keeper_bps > 0)
+    }
+}
+
+/// Vouchers of a job that is billed every `interval_ms` and stopped after `run_ms`, at most: one an interval, one at the
+/// end, and one for an interval that had begun.
+pub const fn most_vouchers(run_ms: u64, interval_ms: u64) -> u64 {
+    let interval = if interval_ms == 0 { 1 } else { interval_ms };
+    (run_ms / interval).saturating_add(2)
 }
 
 /// What both sides know of a channel: the sum of its vouchers so far.

@@ -76,6 +76,30 @@ proptest! {
         prop_assert!(fees.gross(net.plus(Amount(1)).unwrap(), first).unwrap() > Amount(allowance));
     }
 
+    /// A job that bills its cap never exceeds its order, however that is divided into vouchers and batches, with a
+    /// keeper and without one.
+    #[test]
+    fn every_voucher_of_a_capped_job_fits_its_order(
+        max_total in 0u64..1 << 40,
+        increases in prop::collection::vec(1u64..1 << 36, 1..40),
+        protocol_bps in 0u16..=500,
+        keeper_bps in prop_oneof![Just(0u16), 0u16..=1_000],
+        per_channel in prop_oneof![Just(0u64), 0u64..1_000],
+    ) {
+        let fees = Fees { protocol_bps, keeper_bps, per_channel: Amount(per_channel) };
+        let cap = fees.cap(Amount(max_total), increases.len() as u64, increases.len() as u64 - 1).get();
+        let mut account = Account::new(Amount(0));
+        let mut left = cap;
+        for (batch, increase) in (1..).zip(&increases) {
+            let increase = if batch as usize == increases.len() { left } else { left.min(*increase) };
+            left -= increase;
+            if increase > 0 {
+                account.apply(&account.next(&payment(batch, increase), &fees).unwrap());
+            }
+        }
+        prop_assert!(account.total <= Amount(max_total), "{} > {max_total}", account.total);
+    }
+
     /// Whatever vouchers a batch holds, its floored protocol fee leaves enough for every earning.
     #[test]
     fn a_batch_of_vouchers_covers_its_earnings(increases in prop::collection::vec(0u64..1 << 40, 1..40), bps in 0u16..=500) {

@@ -104,15 +104,16 @@ async fn wait_until_ready(worker: &mut Child, admin: String) -> anyhow::Result<(
     bail!("the worker did not become ready within a minute")
 }
 
-/// CPU time of all threads of a process, in user and in kernel.
+/// CPU time of all threads that a process has.
 fn cpu_time(process: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name, in parentheses, may hold anything: the numbers begin behind it, with field 3.
-    let numbers = stat.rsplit_once(')').context("no process name")?.1;
-    let field = |number: usize| numbers.split_whitespace().nth(number - 3).and_then(|text| text.parse::<u64>().ok());
-    let ticks = field(14).zip(field(15)).map(|(user, system)| user + system).context("no CPU time")?;
-    // The kernel counts in hundredths of a second for every program, whatever its own clock does.
-    Ok(Duration::from_millis(ticks * 10))
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        // Nanoseconds on a CPU, then others. `stat` counts in ticks, between which a short wake-up is not seen at all.
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ran: u64 = times.split_whitespace().next().context("an empty schedstat")?.parse()?;
+        sum += ran;
+    }
+    Ok(Duration::from_nanos(sum))
 }
 
 /// Resident memory of a process, in bytes.

@@ -2,7 +2,7 @@
 
 use super::timing::{per_second, rate};
 use super::{Figure, MeasureError};
-use crate::doctor::samples::SAMPLES;
+use crate::doctor::samples::wasm_sample;
 use crate::execute::{ExecuteError, WasmConfig, WasmExecutor, run_here};
 use alloy::primitives::{B256, keccak256};
 use protocol::resource::Usage;
@@ -43,7 +43,7 @@ pub fn figures() -> Result<BTreeMap<&'static str, Figure>, MeasureError> {
 /// WebAssembly fuel burned in a second by so many threads: the speed at which this machine earns by such jobs.
 fn fuel(threads: usize) -> Result<u64, String> {
     let executor = WasmExecutor::new(WasmConfig::default()).map_err(|error| error.to_string())?;
-    let exercise = SAMPLES[0].wasm().map_err(|error| error.to_string())?;
+    let exercise = wasm_sample("asian-option").map_err(|error| error.to_string())?;
     let burn = || -> Result<u64, ExecuteError> {
         let progress = watch::channel(Usage::default()).0;
         let done = run_here(&executor, exercise.job.clone(), progress, CancellationToken::new())?;

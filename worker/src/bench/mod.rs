@@ -40,6 +40,28 @@ impl MeasureError {
     }
 }
 
+/// What the plain driver does on the first GPU, in nanoseconds, and the GPU's name; nothing where there is none.
+pub async fn gpu_figures(
+    program: &std::path::Path,
+    config: &crate::execute::CudaConfig,
+) -> (Option<String>, BTreeMap<&'static str, Figure>) {
+    const NAMES: [(&str, &str); 6] = [
+        ("gemm_bf16", "gpuGemmBf16Side8192"),
+        ("copy_to_device", "gpuCopyToDevice1GiB"),
+        ("copy_from_device", "gpuCopyFromDevice1GiB"),
+        ("launch_loop", "gpuLaunches10000"),
+        ("graph_loop", "gpuGraphLaunches10000"),
+        ("noop", "gpuLaunchAndWait"),
+    ];
+    let Ok(anchors) = rows::anchors(program, config).await else { return (None, BTreeMap::new()) };
+    let figure = |(from, name)| {
+        let value = anchors.figures.get(from)?.as_ref().ok()?.reference;
+        Some((name, Figure { value, unit: "ns" }))
+    };
+    let figures = NAMES.into_iter().filter_map(figure).collect();
+    (Some(anchors.device), figures)
+}
+
 /// The document that is signed: the machine, this program, and what was measured.
 pub fn document(machine: &Machine, figures: &BTreeMap<&'static str, Figure>) -> Value {
     json!({

@@ -2,9 +2,12 @@
 
 use crate::bench::machine::Machine;
 use crate::bench::rows::{self, Selection};
-use crate::bench::{cpu, document, signed};
+use crate::bench::{cpu, document, gpu_figures, signed};
 use crate::config::this_program;
 use crate::doctor::{self, Options};
+use crate::execute::CudaConfig;
+use crate::execute::ExecuteConfig;
+use crate::execute::anchor::{self, Sizes};
 use anyhow::{Context, bail};
 use clap::Args;
 use protocol::address_book::AddressBook;
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 use service::config::read_json;
 use service::keystore::read_key;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,18 +63,29 @@ impl Bench {
     async fn figures(&self) -> anyhow::Result<(Value, String, bool)> {
         // Everything that signing needs is looked at before ten seconds are spent on measuring.
         let signer = self.signer()?;
-        let figures = tokio::task::spawn_blocking(cpu::figures).await??;
+        let execute = self.execute()?;
+        let mut figures = tokio::task::spawn_blocking(cpu::figures).await??;
+        let (gpu, more) = gpu_figures(&this_program(), &execute.cuda).await;
+        figures.extend(more);
+        let machine = Machine { gpu, ..Machine::here() };
         let mut text = String::new();
         for (name, figure) in &figures {
             text += &format!("{name:<22} {:>16} {}\n", figure.value, figure.unit);
         }
-        let document = document(&Machine::here(), &figures);
+        let document = document(&machine, &figures);
         let Some((config, domain, key)) = signer else {
             return Ok((document, text + "not signed: no --config names a worker key", true));
         };
         let signed = signed(document, config.provider, &domain, &key)?;
         let text = text + &format!("signed by {} for {}", signed.worker, signed.provider);
         Ok((serde_json::to_value(&signed)?, text, true))
+    }
+
+    fn execute(&self) -> anyhow::Result<ExecuteConfig> {
+        Ok(match &self.config {
+            Some(path) => super::load(path)?.execute,
+            None => ExecuteConfig::default(),
+        })
     }
 
     fn signer(&self) -> anyhow::Result<Option<(crate::Config, protocol::signature::Domain, SigningKey)>> {
@@ -85,10 +99,7 @@ impl Bench {
     }
 
     async fn bars(&self) -> anyhow::Result<(Value, String, bool)> {
-        let execute = match &self.config {
-            Some(path) => super::load(path)?.execute,
-            None => Default::default(),
-        };
+        let execute = self.execute()?;
         let selection = Selection(self.selected.clone());
         let checks = match self.suite {
             true => {
@@ -107,6 +118,16 @@ impl Bench {
         }
         Ok((document, text, passed))
     }
+}
+
+/// The hidden verb that measures the first GPU and prints the figures, or why there are none: its process may hang, the
+/// one that asked does not.
+pub(super) fn measure_anchors() -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    let config: CudaConfig = serde_json::from_str(&text)?;
+    println!("{}", serde_json::to_string(&anchor::measure(&config, &Sizes::FULL))?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(rows: &serde_json::Map<String, Value>) -> String {

@@ -15,8 +15,11 @@ use url::Url;
 
 /// The commented configuration that the new one is made from.
 const EXAMPLE: &str = include_str!("../../worker.example.toml");
-/// How much one offer sells, in base units: a day of one vCPU or GPU.
-const CAPACITY: u64 = 86_400_000;
+/// How much one offer sells, in base units, by how the names of its resources begin: a day of one vCPU, GPU or lease.
+/// An order is never matched with an offer of less.
+const CAPACITIES: [(&str, u64); 3] = [("cpu.", 86_400_000), ("gpu.", 86_400_000), ("lease.", 86_400)];
+/// The same for builtin kernels, whose units are small.
+const WORK: u64 = 1_000_000_000_000_000_000;
 
 /// What cannot be known without the operator. What is not given is asked for.
 #[derive(Debug, Args)]
@@ -230,8 +233,10 @@ fn replace_offers(text: &str, offers: &[(String, Price)]) -> anyhow::Result<Stri
     let start = text.find("[[offers]]").context("the example has no offer")?;
     let end = text[start..].find("\n\n").map_or(text.len(), |end| start + end + 1);
     let entry = |(resource, price): &(String, Price)| {
+        let known = CAPACITIES.iter().find(|(class, _)| resource.starts_with(class));
+        let capacity = known.map_or(WORK, |(_, capacity)| *capacity);
         format!(
-            "[[offers]]\nresource = {}\nprice = \"{price}\"\ncapacity = \"{CAPACITY}\"\nlifetime = 600\n",
+            "[[offers]]\nresource = {}\nprice = \"{price}\"\ncapacity = \"{capacity}\"\nlifetime = 600\n",
             quoted(resource)
         )
     };
@@ -276,7 +281,9 @@ mod tests {
             chain_id: Some(10),
             address_book: Some("/etc/capa/10.json".into()),
             data: None,
-            offers: vec![offer("gpu.h200=2500000000").unwrap(), offer("cpu.x86-64=5").unwrap()],
+            offers: ["gpu.h200=2500000000", "cpu.x86-64=5", "gemm.bf16=7", "lease.h200=9"]
+                .map(|text| offer(text).unwrap())
+                .to_vec(),
         }
     }
 
@@ -290,7 +297,9 @@ mod tests {
         assert_eq!(config.keeper.as_ref().unwrap().as_str(), "https://keeper.example/");
         assert!(config.indexer.is_none());
         let sold: Vec<_> = config.offers.iter().map(|offer| (offer.resource.as_str(), offer.price)).collect();
-        assert_eq!(sold, [("gpu.h200", Price(2_500_000_000)), ("cpu.x86-64", Price(5))]);
+        assert_eq!(sold[..2], [("gpu.h200", Price(2_500_000_000)), ("cpu.x86-64", Price(5))]);
+        let capacities: Vec<_> = config.offers.iter().map(|offer| offer.capacity.get()).collect();
+        assert_eq!(capacities, [86_400_000, 86_400_000, 1_000_000_000_000_000_000, 86_400]);
         let KeySource { keystore, password_file } = &config.key;
         assert!(keystore.is_absolute());
         read_key(&config.key).unwrap();

@@ -50,6 +50,9 @@ pub enum Command {
     /// Prints what the CUDA libraries say of themselves; `doctor` asks it.
     #[command(hide = true)]
     Inventory,
+    /// Measures the first GPU by the plain driver and through the worker; `bench` asks it.
+    #[command(hide = true)]
+    Anchors,
     /// Prints how the GPUs are, line by line; a running worker asks it.
     #[command(hide = true)]
     Monitor,
@@ -97,6 +100,7 @@ impl Command {
             Self::Image(file) => image::unpack(&file.load()?.execute.oci),
             Self::Runner => Ok(crate::runner::run()),
             Self::Inventory => doctor::take_inventory(),
+            Self::Anchors => bench::measure_anchors(),
             Self::Monitor => {
                 crate::monitor::report(&mut std::io::stdout().lock())?;
                 Ok(ExitCode::SUCCESS)

@@ -5,9 +5,9 @@ use crate::drain;
 use crate::ledger::{Assignment, JobRow, JobStage};
 use crate::node::now;
 use protocol::amount::{Amount, Overflow, Quantity};
-use protocol::job::{Envelope, Kind, MAX_ENVELOPE_BYTES};
+use protocol::job::{Envelope, MAX_ENVELOPE_BYTES};
 use protocol::order::SignedOrder;
-use protocol::voucher::ChannelId;
+use protocol::voucher::{ChannelId, most_vouchers};
 use protocol::wire::{Code, JobState, OrderTaken, Refusal};
 use std::sync::Arc;
 
@@ -33,15 +33,16 @@ impl Direct {
         if self.node.drain.is_cancelled() {
             return Err(drain::refusal().into());
         }
-        let assignment = self.match_order(order)?;
-        let kind = self.check_envelope(&assignment).await?;
+        let mut assignment = self.match_order(order)?;
+        let envelope = self.check_envelope(&assignment).await?;
+        assignment.cap = self.cap(&assignment, envelope.limits.wall_ms.get())?;
         self.check_funds(&assignment).await?;
         let waiting = self.node.ledger.open_jobs(self.provider()).await?;
         if waiting.iter().filter(|row| row.stage == JobStage::Queued).count() >= QUEUE {
             return Err(Refusal::new(Code::Limited, "too many jobs wait here: try again later").into());
         }
         self.node.ledger.add_job(&assignment, JobStage::Queued, now()).await?;
-        self.node.ledger.set_kind(job, kind).await?;
+        self.node.ledger.set_kind(job, envelope.program.kind()).await?;
         let free = self.node.slots.available_permits() > 0;
         self.enqueue(assignment);
         let reason = (!free).then(|| "all slots are taken; the job starts as soon as one is free".to_owned());
@@ -69,32 +70,50 @@ impl Direct {
             signer,
             channel: ChannelId::of(terms.payer, signer, self.provider()),
             price,
-            cap: self.fees().net(terms.max_total, false),
+            cap: terms.max_total,
             order,
         };
-        let resource = self.node.check_match(&assignment)?;
-        if resource.affordable(assignment.cap, price) == Quantity::ZERO {
-            return Err(Refusal::new(Code::TotalTooSmall, "maxTotal does not pay for a single unit"));
-        }
+        self.node.check_match(&assignment)?;
         Ok(assignment)
     }
 
-    async fn check_envelope(&self, assignment: &Assignment) -> Result<Kind, DirectError> {
+    /// Most that the job may bill: every voucher for it rounds its fee up, and all of them together must fit the
+    /// order's total, or the client could not sign the last one.
+    fn cap(&self, assignment: &Assignment, wall_ms: u64) -> Result<Amount, Refusal> {
+        let run = wall_ms.saturating_add(self.node.config.sandbox.grace_ms);
+        let vouchers = most_vouchers(run, self.config.interval_ms);
+        let cap = self.fees().cap(assignment.order.order.max_total, vouchers, 0);
+        let resource = self.node.check_match(assignment)?;
+        if resource.affordable(cap, assignment.price) == Quantity::ZERO {
+            let text = format!(
+                "maxTotal leaves {cap} nano after the fees of as many vouchers as limits.wallMs has room for, which does \
+                 not pay for a single unit: raise maxTotal"
+            );
+            return Err(Refusal::new(Code::TotalTooSmall, text));
+        }
+        Ok(cap)
+    }
+
+    async fn check_envelope(&self, assignment: &Assignment) -> Result<Envelope, DirectError> {
         let spec = assignment.order.order.spec;
         let bytes = self.blobs.get(spec, MAX_ENVELOPE_BYTES as u64).await?;
         let envelope =
             Envelope::from_bytes(&bytes, spec).map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
-        let kind = envelope.program.kind();
         let resource = self.node.check_match(assignment)?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
         self.node.check_program(&envelope.program, assignment.order.order.payer)?;
-        match envelope.blobs().find(|blob| !self.blobs.has(blob.hash)) {
-            Some(missing) => {
-                let text = format!("blob {} is missing: upload it, then send the order again", missing.hash);
-                Err(Refusal::new(Code::MissingBlob, text).into())
-            }
-            None => Ok(kind),
+        let outputs = envelope.outputs.iter().map(|output| output.length.get()).fold(0, u64::saturating_add);
+        let most = self.config.max_store.get();
+        if outputs > most {
+            let text = format!("its outputs have {outputs} bytes together, this endpoint keeps at most {most}");
+            return Err(Refusal::new(Code::TooLarge, text).into());
         }
+        let missing = envelope.blobs().find(|blob| !self.blobs.has(blob.hash));
+        if let Some(missing) = missing {
+            let text = format!("blob {} is missing: upload it, then send the order again", missing.hash);
+            return Err(Refusal::new(Code::MissingBlob, text).into());
+        }
+        Ok(envelope)
     }
 
     /// Whether the channel holds this order's total beside everything that runs or waits.

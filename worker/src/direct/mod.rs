@@ -28,7 +28,7 @@ use protocol::voucher::Fees;
 use protocol::wire::{Code, Info, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, broadcast};
 
@@ -139,7 +139,7 @@ impl Direct {
     fn enqueue(self: &Arc<Self>, assignment: Assignment) {
         let job = assignment.job();
         let Some(stop) = self.node.register(job) else { return };
-        let direct = self.clone();
+        let (direct, asked) = (self.clone(), Instant::now());
         tokio::spawn(async move {
             let node = &direct.node;
             let slot = tokio::select! {
@@ -155,6 +155,7 @@ impl Direct {
             let written = match (slot, stop.reason().or(expired).or(drains)) {
                 (Some(slot), None) => match node.ledger.start_job(job).await {
                     Ok(true) => {
+                        observe::waited("slot", asked.elapsed());
                         direct.changed(job);
                         node.run_to_its_end(direct.as_ref(), &assignment, &stop, slot).await;
                         direct.settle(job).await;

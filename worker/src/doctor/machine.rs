@@ -9,7 +9,7 @@ use super::{Check, Class, Options, Report};
 use crate::Config;
 use crate::config::SandboxConfig;
 use crate::execute::inventory::{Device, Inventory};
-use crate::execute::{CudaConfig, ExecuteConfig};
+use crate::execute::{CudaConfig, ExecuteConfig, ExecuteError};
 use crate::sandbox;
 use alloy::primitives::Address;
 use protocol::job::Kind;
@@ -163,9 +163,10 @@ async fn trial(
         let advice = "see the checks of the GPU above; the worker's log names the reason";
         report.add(Check::fail(Class::Gpu, "kernel.cuda", found, advice));
     }
-    for sample in SAMPLES.iter().take(if options.full { SAMPLES.len() } else { 1 }) {
-        for kind in inventory.kinds.iter().copied().filter(|kind| matches!(kind, Kind::Wasm | Kind::Cuda)) {
-            report.add(kernel(&trial, sample, kind).await);
+    for kind in inventory.kinds {
+        let samples = SAMPLES.iter().filter_map(|sample| Some((sample, sample.exercise(kind).transpose()?)));
+        for (sample, exercise) in samples.take(if options.full { SAMPLES.len() } else { 1 }) {
+            report.add(kernel(&trial, sample, kind, exercise).await);
         }
     }
     trial.close().await;
@@ -199,33 +200,35 @@ fn level(isolation: Isolation, missing: &[String], limits: &SandboxConfig) -> Ch
 }
 
 /// Runs one sample in a locked process and compares the answer.
-async fn kernel(trial: &Trial, sample: &Sample, kind: Kind) -> Check {
-    let (class, exercise) = match kind {
-        Kind::Cuda => (Class::Gpu, sample.cuda()),
-        Kind::Wasm | Kind::Builtin | Kind::Oci => (Class::Sandbox, sample.wasm()),
+async fn kernel(trial: &Trial, sample: &Sample, kind: Kind, exercise: Result<Exercise, SampleError>) -> Check {
+    let class = match kind {
+        Kind::Cuda | Kind::Builtin => Class::Gpu,
+        Kind::Wasm | Kind::Oci => Class::Sandbox,
     };
     let id = format!("kernel.{kind}.{}", sample.name);
-    match run(trial, exercise).await {
-        Ok(found) => Check::ok(class, id, found),
-        Err(reason) => {
-            let advice = "jobs of this kind would fail like this: do not sell them until it passes";
-            Check::fail(class, id, reason, advice)
+    let exercise = match exercise {
+        Ok(exercise) => exercise,
+        Err(error) => {
+            return Check::fail(class, id, error, "this program was built from a broken tree: build it again");
         }
-    }
-}
-
-async fn run(trial: &Trial, exercise: Result<Exercise, SampleError>) -> Result<String, String> {
-    let exercise = exercise.map_err(|error| error.to_string())?;
+    };
     let started = Instant::now();
     let progress = watch::channel(Usage::default()).0;
     let running = trial.fleet.execute(Address::ZERO, exercise.job.clone(), progress, CancellationToken::new());
-    let delivered = running.await.map_err(|error| error.to_string())?;
-    let elapsed = started.elapsed().as_millis();
-    if !exercise.is_solved_by(&delivered.outputs) {
-        return Err("the answer is wrong: the device or its driver computes falsely".into());
+    let advice = "jobs of this kind would fail like this: do not sell them until it passes";
+    match running.await {
+        Ok(delivered) if exercise.is_solved_by(&delivered.outputs) => {
+            let (elapsed, unit) = (started.elapsed().as_millis(), exercise.job.unit);
+            let quantity = delivered.usage.quantity(unit);
+            Check::ok(class, id, format!("the right answer after {elapsed} ms, {quantity} {unit}"))
+        }
+        Ok(_) => {
+            let found = "the answer is wrong: the device or its driver computes falsely";
+            Check::fail(class, id, found, advice)
+        }
+        Err(error @ ExecuteError::Unsupported(_)) => Check::warn(class, id, error, advice),
+        Err(error) => Check::fail(class, id, error, advice),
     }
-    let unit = exercise.job.unit;
-    Ok(format!("the right answer after {elapsed} ms, {} {unit}", delivered.usage.quantity(unit)))
 }
 
 #[cfg(test)]

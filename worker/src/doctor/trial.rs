@@ -2,7 +2,7 @@
 
 use crate::config::SandboxConfig;
 use crate::execute::ExecuteConfig;
-use crate::fleet::{Fleet, FleetConfig, FleetError, passed};
+use crate::fleet::{Fleet, FleetConfig, FleetError};
 use service::health::Health;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,14 +39,8 @@ impl Trial {
         let mut execute = execute.clone();
         // The folder of containers belongs to the worker that runs beside this trial.
         execute.oci.enabled = false;
-        let config = FleetConfig {
-            program: program.to_path_buf(),
-            environment: passed(),
-            data: folder.0.clone(),
-            slots: 1,
-            execute,
-            sandbox: sandbox.clone(),
-        };
+        let (program, data) = (program.to_path_buf(), folder.0.clone());
+        let config = FleetConfig::new(program, data, 1, execute, sandbox.clone());
         let starting = timeout(PATIENCE, Fleet::start(config, Health::new()));
         let fleet = starting.await.map_err(|_| TrialError::Silent)??;
         Ok(Self { fleet, folder })

@@ -9,7 +9,7 @@ mod oci;
 mod wasm;
 
 pub use builtin::{BuiltinExecutor, reference};
-pub use cuda::{CudaExecutor, Gpu, gpus, inventory};
+pub use cuda::{CudaExecutor, Gpu, anchor, gpus, inventory};
 pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
 pub use wasm::WasmExecutor;
 
@@ -70,8 +70,8 @@ pub struct CudaConfig {
     pub headers: Vec<PathBuf>,
     /// Largest `limits.memory` accepted, in bytes; 0 means nine tenths of the device's memory. Default: 0.
     pub max_memory: u64,
-    /// Largest sum of declared outputs accepted, in bytes. They are held in this machine's memory, three times over while
-    /// a job ends. Default: 4 GiB.
+    /// Largest sum of declared outputs of a CUDA or builtin job accepted, in bytes: they pass through this machine's own
+    /// memory, which is smaller than its GPUs'. Default: 1 GiB.
     pub max_outputs: u64,
     /// Whether the compiler runs without file access. Turn it off only on a kernel without Landlock, and only for
     /// clients that may read every file the worker can read: `#include` would open them. Default: true.
@@ -88,7 +88,7 @@ impl Default for CudaConfig {
             libraries: Vec::new(),
             headers: Vec::new(),
             max_memory: 0,
-            max_outputs: 4 << 30,
+            max_outputs: 1 << 30,
             confine_compiler: true,
             allow_emulated: false,
         }
@@ -212,6 +212,32 @@ impl ExecuteError {
     }
 }
 
+/// How often programs were compiled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compilations {
+    /// By the compiler.
+    pub fresh: u64,
+    /// Not at all: the result of an earlier time was used.
+    pub cached: u64,
+}
+
+impl Compilations {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        let (fresh, cached) = (self.fresh.saturating_add(other.fresh), self.cached.saturating_add(other.cached));
+        Self { fresh, cached }
+    }
+
+    /// What was added since.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        let (fresh, cached) = (self.fresh.saturating_sub(before.fresh), self.cached.saturating_sub(before.cached));
+        Self { fresh, cached }
+    }
+}
+
 /// Runs programs of one kind.
 pub trait Executor: Send + Sync {
     /// The kind of programs that it runs.
@@ -239,6 +265,11 @@ pub trait Executor: Send + Sync {
     /// What holds its programs, where it starts a process of its own for each; `None` where this process runs them.
     fn isolation(&self) -> Option<Isolation> {
         None
+    }
+
+    /// How often it has compiled a program, and how often the compiled one was still there.
+    fn compilations(&self) -> Compilations {
+        Compilations::default()
     }
 
     /// Refuses a job by what its envelope declares, before memory is taken for it.

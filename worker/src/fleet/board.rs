@@ -3,19 +3,32 @@
 
 use super::child::Child;
 use super::device::Device;
-use super::nursery::Undead;
+use super::nursery::{NoChild, Undead};
+use super::tend::{LONGEST_REST, REST};
 use crate::node::lock;
+use crate::observe;
 use alloy::primitives::Address;
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-/// All devices of the node.
-pub(super) struct Board {
-    places: Mutex<Vec<Place>>,
-    /// One permit for each free CPU slot, and one for each free GPU.
-    cpus: Arc<Semaphore>,
-    gpus: Arc<Semaphore>,
+/// All devices of the node, and the jobs that wait for them.
+pub(super) struct Board(Mutex<Contents>);
+
+struct Contents {
+    places: Vec<Place>,
+    /// Jobs that wait for a CPU slot, and those that wait for GPUs.
+    cpu_queue: VecDeque<Waiter>,
+    gpu_queue: VecDeque<Waiter>,
+}
+
+/// A job that waits.
+struct Waiter {
+    count: usize,
+    tenant: Address,
+    reply: oneshot::Sender<Lease>,
 }
 
 struct Place {
@@ -48,11 +61,22 @@ pub(super) struct Lost {
     /// The process that still holds it.
     pub(super) undead: Option<Undead>,
     since: Instant,
+    /// How long it is left alone before it is tried.
+    rest: Duration,
 }
 
 impl Lost {
     pub(super) fn new(reason: String, undead: Option<Undead>) -> Self {
-        Self { reason, undead, since: Instant::now() }
+        Self { reason, undead, since: Instant::now(), rest: REST }
+    }
+
+    /// For want of a child.
+    pub(super) fn by(error: NoChild) -> Self {
+        let reason = error.to_string();
+        match error {
+            NoChild::Undead(undead) => Self::new(reason, Some(undead)),
+            NoChild::Start(_) => Self::new(reason, None),
+        }
     }
 }
 
@@ -71,7 +95,8 @@ pub enum DeviceState {
 pub(super) struct Lease {
     pub(super) seats: Vec<Seat>,
     board: Arc<Board>,
-    permit: Option<OwnedSemaphorePermit>,
+    /// Since when a job has them; `None` where it is no job that has them.
+    since: Option<Instant>,
 }
 
 /// A device that a job has.
@@ -86,31 +111,45 @@ pub(super) struct Seat {
 impl Board {
     pub(super) fn new(cpus: u32, gpus: &[u32]) -> Arc<Self> {
         let devices = (0..cpus).map(Device::Cpu).chain(gpus.iter().copied().map(Device::Gpu));
-        let places = devices.map(|device| Place { device, state: State::Free(None), condemned: None });
-        Arc::new(Self {
-            places: Mutex::new(places.collect()),
-            cpus: Arc::new(Semaphore::new(cpus as usize)),
-            gpus: Arc::new(Semaphore::new(gpus.len())),
-        })
-    }
-
-    fn semaphore(&self, gpu: bool) -> &Arc<Semaphore> {
-        if gpu { &self.gpus } else { &self.cpus }
+        let places = devices.map(|device| Place { device, state: State::Free(None), condemned: None }).collect();
+        Arc::new(Self(Mutex::new(Contents { places, cpu_queue: VecDeque::new(), gpu_queue: VecDeque::new() })))
     }
 
     /// Waits for a CPU slot, or for so many GPUs, and takes those that serve the tenant best.
     pub(super) async fn lease(self: &Arc<Self>, gpus: u32, tenant: Address) -> Lease {
-        let (gpu, count) = (gpus > 0, gpus.max(1));
-        match self.semaphore(gpu).clone().acquire_many_owned(count).await {
-            Ok(permit) => self.take(gpu, permit, tenant),
-            // The semaphores are never closed.
-            Err(_) => std::future::pending().await,
+        let asked = Instant::now();
+        // Whoever gives up waiting may have held up others: dropped after the receiver below, this lets them on.
+        let _turn = Turn(self.clone());
+        let (reply, leased) = oneshot::channel();
+        let count = gpus.max(1) as usize;
+        lock(&self.0).queue(gpus > 0).push_back(Waiter { count, tenant, reply });
+        self.serve();
+        // The board keeps the other end until it has devices to send.
+        let Ok(lease) = leased.await else { std::future::pending().await };
+        observe::waited("device", asked.elapsed());
+        lease
+    }
+
+    /// Gives free devices to the jobs that wait, as far as the first of each queue has enough.
+    fn serve(self: &Arc<Self>) {
+        let mut granted = Vec::new();
+        {
+            let mut contents = lock(&self.0);
+            for gpu in [false, true] {
+                while let Some((reply, seats)) = contents.grant(gpu) {
+                    granted.push((reply, Lease { seats, board: self.clone(), since: Some(Instant::now()) }));
+                }
+            }
+        }
+        for (reply, lease) in granted {
+            // A lease that nobody takes any more comes back by being dropped.
+            drop(reply.send(lease));
         }
     }
 
-    /// A free device whose child waited for longer than this.
-    pub(super) fn lease_idle(self: &Arc<Self>, gpu: bool, limit: Duration) -> Option<Lease> {
-        self.lease_where(gpu, |place| match &place.state {
+    /// A free device whose child waited for longer than this, or is dead.
+    pub(super) fn lease_idle(self: &Arc<Self>, limit: Duration) -> Option<Lease> {
+        self.lease_where(|place| match &place.state {
             State::Free(Some(warm)) => warm.since.elapsed() > limit || !warm.child.is_alive(),
             _ => false,
         })
@@ -118,48 +157,19 @@ impl Board {
 
     /// That device, if it is free.
     pub(super) fn lease_device(self: &Arc<Self>, device: Device) -> Option<Lease> {
-        let gpu = matches!(device, Device::Gpu(_));
-        self.lease_where(gpu, |place| place.device == device && matches!(place.state, State::Free(_)))
+        self.lease_where(|place| place.device == device && matches!(place.state, State::Free(_)))
     }
 
-    fn lease_where(self: &Arc<Self>, gpu: bool, wanted: impl Fn(&Place) -> bool) -> Option<Lease> {
-        let permit = self.semaphore(gpu).clone().try_acquire_owned().ok()?;
-        let mut places = lock(&self.places);
-        let of_kind = |place: &Place| matches!(place.device, Device::Gpu(_)) == gpu;
-        let place = places.iter_mut().find(|place| of_kind(place) && wanted(place))?;
-        let seats = vec![place.take()];
-        Some(Lease { seats, board: self.clone(), permit: Some(permit) })
-    }
-
-    /// Takes as many free devices as there are permits: first those where the tenant's own child waits, then those
-    /// where none does, then those that were unused for the longest time.
-    fn take(self: &Arc<Self>, gpu: bool, permit: OwnedSemaphorePermit, tenant: Address) -> Lease {
-        let mut places = lock(&self.places);
-        let now = Instant::now();
-        let mut free: Vec<(u8, Duration, usize)> = Vec::new();
-        for (index, place) in places.iter().enumerate() {
-            match &place.state {
-                State::Free(warm) if matches!(place.device, Device::Gpu(_)) == gpu => free.push(match warm {
-                    Some(warm) if warm.tenant == tenant => (0, Duration::ZERO, index),
-                    None => (1, Duration::ZERO, index),
-                    Some(warm) => (2, Duration::MAX - now.saturating_duration_since(warm.since), index),
-                }),
-                _ => {}
-            }
-        }
-        free.sort_unstable();
-        let mut chosen: Vec<usize> = free.into_iter().take(permit.num_permits()).map(|(_, _, index)| index).collect();
-        chosen.sort_unstable();
-        let seats = chosen.into_iter().filter_map(|index| places.get_mut(index).map(Place::take)).collect();
-        Lease { seats, board: self.clone(), permit: Some(permit) }
+    fn lease_where(self: &Arc<Self>, wanted: impl Fn(&Place) -> bool) -> Option<Lease> {
+        let mut contents = lock(&self.0);
+        let place = contents.places.iter_mut().find(|place| wanted(place))?;
+        Some(Lease { seats: vec![place.take()], board: self.clone(), since: None })
     }
 
     /// Devices of a kind that are not lost.
     pub(super) fn working(&self, gpu: bool) -> u32 {
-        let places = lock(&self.places);
-        let of_kind = |place: &&Place| matches!(place.device, Device::Gpu(_)) == gpu;
-        let works = |place: &&Place| !matches!(place.state, State::Lost(_));
-        places.iter().filter(of_kind).filter(works).count() as u32
+        let works = |place: &&Place| place.is_gpu() == gpu && !matches!(place.state, State::Lost(_));
+        lock(&self.0).places.iter().filter(works).count() as u32
     }
 
     /// Every device and what it is doing.
@@ -169,14 +179,14 @@ impl Board {
             State::Leased => DeviceState::Busy,
             State::Lost(lost) => DeviceState::Quarantined(lost.reason.clone()),
         };
-        lock(&self.places).iter().map(|place| (place.device, state(place))).collect()
+        lock(&self.0).places.iter().map(|place| (place.device, state(place))).collect()
     }
 
-    /// Lost devices whose process is gone and that were left alone for so long.
-    pub(super) fn recoverable(&self, rest: Duration) -> Vec<Device> {
-        let places = lock(&self.places);
-        let ready = places.iter().filter(|place| match &place.state {
-            State::Lost(lost) => lost.since.elapsed() >= rest && lost.undead.as_ref().is_none_or(Undead::is_gone),
+    /// Lost devices whose process is gone and that were left alone for long enough.
+    pub(super) fn recoverable(&self) -> Vec<Device> {
+        let contents = lock(&self.0);
+        let ready = contents.places.iter().filter(|place| match &place.state {
+            State::Lost(lost) => lost.since.elapsed() >= lost.rest && lost.undead.as_ref().is_none_or(Undead::is_gone),
             _ => false,
         });
         ready.map(|place| place.device).collect()
@@ -184,47 +194,50 @@ impl Board {
 
     /// Remembers what is wrong with a device that somebody has, or that is being tried again; `false` where it is free.
     pub(super) fn condemn(&self, device: Device, reason: &str) -> bool {
-        let mut places = lock(&self.places);
-        let taken = places.iter_mut().find(|place| place.device == device && !matches!(place.state, State::Free(_)));
-        taken.map(|place| place.condemned = Some(reason.to_owned())).is_some()
+        let mut contents = lock(&self.0);
+        let taken = |place: &&mut Place| place.device == device && !matches!(place.state, State::Free(_));
+        contents.places.iter_mut().find(taken).map(|place| place.condemned = Some(reason.to_owned())).is_some()
     }
 
     /// Tells once what was found to be wrong with a device that somebody has.
     pub(super) fn take_condemned(&self, device: Device) -> Option<String> {
-        lock(&self.places).iter_mut().find(|place| place.device == device)?.condemned.take()
+        lock(&self.0).places.iter_mut().find(|place| place.device == device)?.condemned.take()
     }
 
-    /// Gives a lost device back to the jobs; `false` where it was not lost, or was condemned since it was postponed.
-    pub(super) fn recover(&self, device: Device) -> bool {
-        let mut places = lock(&self.places);
-        let lost = places.iter_mut().find(|place| place.device == device && matches!(place.state, State::Lost(_)));
-        let Some(place) = lost else { return false };
+    /// Gives a lost device back to the jobs; `false` where it was not lost, or was condemned meanwhile.
+    pub(super) fn recover(self: &Arc<Self>, device: Device) -> bool {
+        let mut contents = lock(&self.0);
+        let Some(place) = contents.lost(device) else { return false };
         if let Some(reason) = place.condemned.take() {
             place.state = State::Lost(Lost::new(reason, None));
             return false;
         }
         place.state = State::Free(None);
-        self.semaphore(matches!(device, Device::Gpu(_))).add_permits(1);
+        drop(contents);
+        self.serve();
         true
     }
 
-    /// A lost device stays lost for now, for another reason; returns the process that held it.
-    pub(super) fn postpone(&self, device: Device, reason: String, undead: Option<Undead>) -> Option<Undead> {
-        let mut places = lock(&self.places);
-        let place = places.iter_mut().find(|place| place.device == device)?;
-        match &mut place.state {
-            State::Lost(lost) => {
-                place.condemned = None;
-                std::mem::replace(lost, Lost::new(reason, undead)).undead
-            }
-            _ => None,
+    /// The process that held a lost device, and is gone.
+    pub(super) fn take_undead(&self, device: Device) -> Option<Undead> {
+        match &mut lock(&self.0).lost(device)?.state {
+            State::Lost(lost) => lost.undead.take(),
+            State::Free(_) | State::Leased => None,
+        }
+    }
+
+    /// A lost device was tried in vain: it is left alone for twice as long.
+    pub(super) fn postpone(&self, device: Device, lost: Lost) {
+        if let Some(Place { state: State::Lost(before), .. }) = lock(&self.0).lost(device) {
+            let rest = (before.rest * 2).min(LONGEST_REST);
+            *before = Lost { rest, ..lost };
         }
     }
 
     /// Takes out all children that wait.
     pub(super) fn drain(&self) -> Vec<Child> {
-        let mut places = lock(&self.places);
-        let warm = places.iter_mut().filter_map(|place| match &mut place.state {
+        let mut contents = lock(&self.0);
+        let warm = contents.places.iter_mut().filter_map(|place| match &mut place.state {
             State::Free(warm) => warm.take(),
             _ => None,
         });
@@ -232,7 +245,60 @@ impl Board {
     }
 }
 
+impl Contents {
+    const fn queue(&mut self, gpu: bool) -> &mut VecDeque<Waiter> {
+        if gpu { &mut self.gpu_queue } else { &mut self.cpu_queue }
+    }
+
+    /// The place of a lost device.
+    fn lost(&mut self, device: Device) -> Option<&mut Place> {
+        let lost = |place: &&mut Place| place.device == device && matches!(place.state, State::Lost(_));
+        self.places.iter_mut().find(lost)
+    }
+
+    /// Devices for the first job that waits, if there are enough: first those where the tenant's own child waits, then
+    /// those where none does, then those that were unused for the longest time.
+    fn grant(&mut self, gpu: bool) -> Option<(oneshot::Sender<Lease>, Vec<Seat>)> {
+        while self.queue(gpu).front().is_some_and(|first| first.reply.is_closed()) {
+            self.queue(gpu).pop_front();
+        }
+        let (count, tenant) = self.queue(gpu).front().map(|first| (first.count, first.tenant))?;
+        let mut free: Vec<(u8, Reverse<Duration>, usize)> = Vec::new();
+        for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.is_gpu() == gpu) {
+            match &place.state {
+                State::Free(Some(warm)) if warm.tenant == tenant => free.push((0, Reverse(Duration::ZERO), index)),
+                State::Free(None) => free.push((1, Reverse(Duration::ZERO), index)),
+                State::Free(Some(warm)) => free.push((2, Reverse(warm.since.elapsed()), index)),
+                State::Leased | State::Lost(_) => {}
+            }
+        }
+        if free.len() < count {
+            return None;
+        }
+        free.sort_unstable();
+        let mut chosen: Vec<usize> = free.into_iter().take(count).map(|(_, _, index)| index).collect();
+        // Ranks follow the numbers of the devices.
+        chosen.sort_unstable();
+        let first = self.queue(gpu).pop_front()?;
+        let seats = chosen.into_iter().filter_map(|index| self.places.get_mut(index).map(Place::take)).collect();
+        Some((first.reply, seats))
+    }
+}
+
+/// Lets the jobs on that wait behind one that does not any more.
+struct Turn(Arc<Board>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.serve();
+    }
+}
+
 impl Place {
+    const fn is_gpu(&self) -> bool {
+        matches!(self.device, Device::Gpu(_))
+    }
+
     fn take(&mut self) -> Seat {
         let state = std::mem::replace(&mut self.state, State::Leased);
         let warm = match state {
@@ -253,24 +319,22 @@ impl Seat {
 impl Drop for Lease {
     /// Gives the devices back, each with the child that was left on it; those that were lost stay out of use.
     fn drop(&mut self) {
-        let mut lost = 0;
-        let mut places = lock(&self.board.places);
-        for seat in self.seats.drain(..) {
-            let Some(place) = places.iter_mut().find(|place| place.device == seat.device) else { continue };
-            place.state = match seat.lost {
-                Some(reason) => {
-                    lost += 1;
-                    State::Lost(reason)
-                }
-                None => State::Free(seat.warm),
-            };
-        }
-        drop(places);
-        if let Some(mut permit) = self.permit.take()
-            && let Some(gone) = permit.split(lost)
         {
-            gone.forget();
+            let mut contents = lock(&self.board.0);
+            for seat in self.seats.drain(..) {
+                if let Some(since) = self.since {
+                    observe::device_used(&seat.device, since.elapsed());
+                }
+                let Some(place) = contents.places.iter_mut().find(|place| place.device == seat.device) else {
+                    continue;
+                };
+                place.state = match seat.lost {
+                    Some(lost) => State::Lost(lost),
+                    None => State::Free(seat.warm),
+                };
+            }
         }
+        self.board.serve();
     }
 }
 
@@ -301,20 +365,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_that_waits_no_longer_holds_nobody_up() {
+        let board = Board::new(0, &[0, 1]);
+        let one = board.lease(1, TENANT).await;
+        let mut both = Box::pin(board.lease(2, TENANT));
+        let mut later = std::pin::pin!(board.lease(1, TENANT));
+        assert!(futures::poll!(&mut both).is_pending());
+        assert!(futures::poll!(&mut later).is_pending());
+        // What waits for both keeps no device from whoever has to take it out of use.
+        drop(board.lease_device(Device::Gpu(1)).unwrap());
+        drop(both);
+        assert_eq!(devices(&later.await), [Device::Gpu(1)]);
+        drop(one);
+    }
+
+    #[tokio::test]
     async fn a_lost_device_is_left_out_until_it_recovers() {
         let board = Board::new(0, &[4, 5]);
         let mut lease = board.lease(2, TENANT).await;
-        lease.seats[0].lost = Some(Lost::new("it fell off the bus".into(), None));
+        lease.seats[0].lost = Some(Lost { rest: Duration::ZERO, ..Lost::new("it fell off the bus".into(), None) });
         drop(lease);
         assert_eq!((board.working(true), board.working(false)), (1, 0));
         assert_eq!(board.view()[0].1, DeviceState::Quarantined("it fell off the bus".into()));
         let one = board.lease(1, TENANT).await;
         assert_eq!(devices(&one), [Device::Gpu(5)]);
         assert!(futures::poll!(std::pin::pin!(board.lease(1, TENANT))).is_pending());
-        assert_eq!(board.recoverable(Duration::ZERO), [Device::Gpu(4)]);
+        assert_eq!(board.recoverable(), [Device::Gpu(4)]);
         assert!(board.recover(Device::Gpu(4)));
         assert!(!board.recover(Device::Gpu(4)), "a device is not given back twice");
         assert_eq!(devices(&board.lease(1, TENANT).await), [Device::Gpu(4)]);
+    }
+
+    #[tokio::test]
+    async fn a_device_that_stays_lost_is_tried_less_and_less() {
+        let board = Board::new(0, &[0]);
+        let lost = || Lost::new("no".into(), None);
+        board.lease_device(Device::Gpu(0)).unwrap().seats[0].lost = Some(lost());
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            board.postpone(Device::Gpu(0), lost());
+            match &lock(&board.0).places[0].state {
+                State::Lost(lost) => assert_eq!(lost.rest, Duration::from_secs(seconds)),
+                _ => unreachable!("it is lost"),
+            }
+        }
+        assert!(board.recoverable().is_empty());
     }
 
     #[test]
@@ -328,12 +422,9 @@ mod tests {
         assert_eq!(board.take_condemned(device), None);
         lease.seats[0].lost = Some(Lost::new("before".into(), None));
         drop(lease);
-        board.condemn(device, "known before the trial");
-        board.postpone(device, "on trial".into(), None);
-        board.condemn(device, "found in the trial");
+        assert!(board.condemn(device, "found in the trial"));
         assert!(!board.recover(device));
         assert_eq!(board.view()[0].1, DeviceState::Quarantined("found in the trial".into()));
-        board.postpone(device, "on trial".into(), None);
         assert!(board.recover(device));
     }
 
@@ -342,7 +433,7 @@ mod tests {
         let board = Board::new(1, &[0]);
         let lease = board.lease_device(Device::Gpu(0)).unwrap();
         assert!(board.lease_device(Device::Gpu(0)).is_none());
-        assert!(board.lease_idle(false, Duration::ZERO).is_none(), "no child waits there");
+        assert!(board.lease_idle(Duration::ZERO).is_none(), "no child waits there");
         drop(lease);
         assert!(board.lease_device(Device::Gpu(0)).is_some());
     }

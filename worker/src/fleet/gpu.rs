@@ -19,7 +19,7 @@ const DRIVER: &str = "/proc/driver/nvidia/gpus";
 pub(super) type Environment = Vec<(OsString, OsString)>;
 
 /// What children learn of the supervisor's own environment.
-pub(crate) fn passed() -> Environment {
+pub(super) fn passed() -> Environment {
     let is_passed = |name: &OsString| PASSED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
     std::env::vars_os().filter(|(name, _)| is_passed(name)).collect()
 }

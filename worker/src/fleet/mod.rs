@@ -16,6 +16,10 @@ mod work;
 mod child;
 mod nursery;
 mod board;
+mod inventory;
+mod hold;
+mod seat;
+mod unbilled;
 mod share;
 mod totals;
 mod dispatch;
@@ -23,20 +27,19 @@ mod tend;
 
 pub use board::DeviceState;
 pub use device::Device;
-pub(crate) use gpu::passed;
+pub use inventory::Inventory;
 
 use crate::config::SandboxConfig;
 use crate::execute::{CudaConfig, Delivered, Devices, ExecuteConfig, ExecuteError, Executor, JobInput, here};
-use crate::node::lock;
-use crate::runner::Ability;
 use crate::sandbox::{Exit, Process, Unkillable};
 use alloy::primitives::Address;
 use board::{Board, Lost};
 use child::StartError;
 use device::Site;
 use futures::future::{BoxFuture, join_all};
+use hold::Holder;
 use nursery::{Abilities, Kernel, NoChild, Nursery, Undead};
-use protocol::job::{Kind, Program};
+use protocol::job::Program;
 use protocol::resource::Usage;
 use protocol::wire::Isolation;
 use roster::{Entry, Roster};
@@ -45,10 +48,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use unbilled::Unbilled;
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -92,38 +96,12 @@ pub trait Reaper: Send + Sync {
     fn reap(&self, process: Process, deadline: Duration) -> BoxFuture<'static, Result<Exit, Box<Unkillable>>>;
 }
 
-/// What the fleet can run now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inventory {
-    /// Kinds of programs.
-    pub kinds: Vec<Kind>,
-    /// What counts and compiles.
-    pub toolchains: Vec<String>,
-    /// Largest `limits.memory` of a job, in bytes.
-    pub memory: u64,
-    /// Name of the GPUs, where there is one.
-    pub device: Option<String>,
-    /// How many GPUs work.
-    pub devices: u32,
-    /// What is in force around every job.
-    pub isolation: Isolation,
-    /// Why something is not, a sentence each.
-    pub missing: Vec<String>,
-}
-
 /// All children, and the devices that they work on. Clones are the same fleet.
 #[derive(Clone)]
 pub struct Fleet {
     shared: Arc<Shared>,
     /// Ends what goes on in the background with the last clone.
     _background: Arc<DropGuard>,
-}
-
-/// A job that holds a GPU.
-struct Holder {
-    stop: CancellationToken,
-    /// Why the GPU must not be used after it.
-    condemned: Option<String>,
 }
 
 struct Shared {
@@ -137,6 +115,7 @@ struct Shared {
     pending: Mutex<BTreeSet<Site>>,
     /// The jobs that hold GPUs, by number, and what was found to be wrong with a GPU meanwhile.
     holders: Mutex<BTreeMap<u32, Holder>>,
+    unbilled: Unbilled,
     inventory: watch::Sender<Inventory>,
     health: Health,
     closing: CancellationToken,
@@ -184,6 +163,7 @@ impl Fleet {
             abilities: Mutex::default(),
             pending: Mutex::default(),
             holders: Mutex::default(),
+            unbilled: Unbilled::default(),
             inventory: watch::channel(nothing).0,
             health,
             closing: CancellationToken::new(),
@@ -218,7 +198,12 @@ impl Fleet {
 
     /// Why jobs of this tenant are not run here, in a sentence.
     pub fn admit(&self, tenant: Address) -> Result<(), String> {
-        self.shared.config.sandbox.admit(tenant, self.shared.inventory.borrow().isolation)
+        let sandbox = &self.shared.config.sandbox;
+        sandbox.admit(tenant, self.shared.inventory.borrow().isolation)?;
+        if sandbox.friends.contains(&tenant) {
+            return Ok(());
+        }
+        self.shared.unbilled.check(tenant, Duration::from_secs(sandbox.unbilled_s), Instant::now())
     }
 
     /// Runs a job of a tenant to its end. If the caller goes away, the job is cancelled.
@@ -284,8 +269,8 @@ impl Shared {
     async fn open(self: &Arc<Self>, undead: Vec<Entry>) -> Result<(), FleetError> {
         for Entry { identity, site } in undead {
             if let Site::Gpu(number) = site {
-                let undead = Undead::of_an_earlier_start(identity);
-                self.lose(Device::Gpu(number), undead.reason.clone(), Some(undead));
+                let undead = NoChild::Undead(Undead::of_an_earlier_start(identity));
+                self.lose(Device::Gpu(number), Lost::by(undead));
             }
         }
         let cpu = async {
@@ -300,7 +285,7 @@ impl Shared {
         let gpus = free.filter(|(device, _)| matches!(device, Device::Gpu(_))).map(|(device, _)| async move {
             match self.nursery.make(device.site()).await {
                 Ok(child) => self.admit(child),
-                Err(error) => self.lose_by(device, error),
+                Err(error) => self.lose(device, Lost::by(error)),
             }
         });
         let (cpu, _) = tokio::join!(cpu, join_all(gpus));
@@ -308,94 +293,15 @@ impl Shared {
         cpu
     }
 
-    /// A child that was just made becomes a blank one.
-    fn admit(&self, child: child::Child) {
-        self.learn(&child);
-        self.nursery.keep(child);
-    }
-
-    /// Remembers what a child can do and what holds it.
-    fn learn(&self, child: &child::Child) {
-        let mut abilities = lock(&self.abilities);
-        let known = abilities.entry(child.site).or_insert_with(|| child.facts.clone());
-        known.abilities.clone_from(&child.facts.abilities);
-        known.isolation = known.isolation.weaker(child.facts.isolation);
-        let news = child.facts.missing.iter().filter(|sentence| !known.missing.contains(sentence));
-        let news: Vec<String> = news.cloned().collect();
-        known.missing.extend(news);
-    }
-
-    /// Works out what the node can do now, and tells whoever listens if that changed.
-    fn publish(&self) {
-        let view = self.board.view();
-        let abilities = lock(&self.abilities).clone();
-        let lost: Vec<String> = view
-            .iter()
-            .filter_map(|(device, state)| match state {
-                DeviceState::Quarantined(reason) => Some(format!("{device} is in quarantine: {reason}")),
-                _ => None,
-            })
-            .collect();
-        let working = |site: &Site| {
-            view.iter().any(|(device, state)| device.site() == *site && !matches!(state, DeviceState::Quarantined(_)))
-        };
-        let useful: Vec<_> = abilities.iter().filter(|(site, _)| working(site)).map(|(_, facts)| facts).collect();
-        let isolation = useful.iter().map(|facts| facts.isolation);
-        let isolation = isolation.chain(self.here.iter().filter_map(|executor| executor.isolation()));
-        let isolation = isolation.reduce(Isolation::weaker).unwrap_or_default();
-        let own = self.here.iter().map(|executor| Ability {
-            kind: executor.kind(),
-            toolchain: executor.toolchain(),
-            memory: executor.memory(),
-            device: executor.device(),
-        });
-        let all: Vec<Ability> = useful.iter().flat_map(|facts| facts.abilities.clone()).chain(own).collect();
-        let inventory = Inventory {
-            kinds: all.iter().map(|ability| ability.kind).collect::<BTreeSet<_>>().into_iter().collect(),
-            toolchains: all.iter().map(|a| a.toolchain.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-            memory: all.iter().map(|ability| ability.memory).max().unwrap_or_default(),
-            device: all.iter().find_map(|ability| ability.device.clone()),
-            devices: self.board.working(true),
-            isolation,
-            missing: useful.iter().flat_map(|f| f.missing.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-        };
-        self.health.set("devices", if lost.is_empty() { Ok(()) } else { Err(lost.join("; ")) });
-        self.inventory.send_if_modified(|current| {
-            let changed = *current != inventory;
-            *current = inventory;
-            changed
-        });
-    }
-
-    fn check(&self, program: &Program) -> Result<(), String> {
-        let inventory = self.inventory.borrow();
-        let (kind, devices) = (program.kind(), program.devices());
-        if !inventory.kinds.contains(&kind) {
-            return Err(format!("{kind} jobs are not run here"));
-        }
-        if devices > inventory.devices {
-            return Err(format!("it needs {devices} GPUs, this worker has {}", inventory.devices));
-        }
-        Ok(())
-    }
-
     /// Takes a device that no job has out of use.
-    fn lose(self: &Arc<Self>, device: Device, reason: String, undead: Option<Undead>) {
+    fn lose(self: &Arc<Self>, device: Device, lost: Lost) {
         let Some(mut lease) = self.board.lease_device(device) else { return };
         if let Some(seat) = lease.seats.first_mut() {
-            seat.lost = Some(Lost::new(reason, undead));
+            seat.lost = Some(lost);
             if let Some(warm) = seat.warm.take() {
                 self.end_later(warm.child);
             }
         }
         self.give_back(lease);
-    }
-
-    fn lose_by(self: &Arc<Self>, device: Device, error: NoChild) {
-        let reason = error.to_string();
-        match error {
-            NoChild::Undead(undead) => self.lose(device, reason, Some(undead)),
-            NoChild::Start(_) => self.lose(device, reason, None),
-        }
     }
 }

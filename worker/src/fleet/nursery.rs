@@ -7,7 +7,7 @@ use super::gpu::{self, Environment};
 use super::roster::Roster;
 use super::users::{Uid, Users};
 use super::{FleetConfig, Reaper};
-use crate::execute::Gpu;
+use crate::execute::{CudaConfig, Gpu};
 use crate::node::lock;
 use crate::observe;
 use crate::runner::{Facts, Role};
@@ -219,7 +219,8 @@ impl Nursery {
         user: Option<u32>,
     ) -> Plan {
         let is_cpu = profile == Profile::Cpu;
-        let read = if is_cpu { Vec::new() } else { self.config.execute.cuda.libraries.clone() };
+        let CudaConfig { libraries, headers, .. } = &self.config.execute.cuda;
+        let read = if is_cpu { Vec::new() } else { libraries.iter().chain(headers).cloned().collect() };
         let outputs = self.config.execute.wasm.max_outputs.saturating_mul(2);
         let address_space = is_cpu.then_some(CPU_ADDRESS_SPACE.saturating_add(outputs));
         let lockdown = Lockdown { profile, user, network: true, address_space, open_files: OPEN_FILES, read, devices };

@@ -7,6 +7,7 @@ use super::bounds::Bounds;
 use super::child::{Child, REAP_DEADLINE};
 use super::device::Site;
 use super::nursery::{Nursery, Undead, memory_limit};
+use super::unbilled;
 use super::work::{Outputs, Work};
 use crate::execute::{ExecuteError, Produced};
 use crate::observe;
@@ -14,6 +15,7 @@ use crate::runner::{FromRunner, Outcome, Task, ToRunner, cut};
 use crate::sandbox::{Cgroup, ChannelError, Exit};
 use bytes::Bytes;
 use protocol::amount::Quantity;
+use protocol::job::Kind;
 use protocol::resource::Usage;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,8 +50,12 @@ pub(super) struct Ended {
     pub(super) child: Option<Child>,
     /// The child, if it hangs.
     pub(super) undead: Option<Undead>,
+    /// For how long it had its device beyond the usual and what it used there.
+    pub(super) unbilled: Duration,
     /// The outputs' parts, or why there are none.
     pub(super) result: Result<Vec<Bytes>, ExecuteError>,
+    /// Whether the child died before it had read the job, so that another one may as well run it.
+    pub(super) unread: bool,
 }
 
 /// Why the supervisor ends a child.
@@ -68,7 +74,10 @@ enum Break {
 pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery: &Nursery) -> Ended {
     let outputs = match terms.work.outputs() {
         Ok(outputs) => outputs,
-        Err(error) => return Ended { child: Some(child), undead: None, result: Err(error) },
+        Err(error) => {
+            let unbilled = Duration::ZERO;
+            return Ended { child: Some(child), undead: None, unbilled, result: Err(error), unread: false };
+        }
     };
     limit_memory(&child, terms.work);
     let mut watch = Watch::new(&child, terms.work);
@@ -91,10 +100,13 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
 /// A job that runs, as the supervisor sees it.
 struct Watch {
     id: u64,
+    kind: Kind,
+    site: Site,
     begin: Instant,
     cpu_before: Option<u64>,
     bounds: Bounds,
     messages: u64,
+    begun: bool,
     usage: Usage,
 }
 
@@ -102,7 +114,17 @@ impl Watch {
     fn new(child: &Child, work: &Work) -> Self {
         let cpu_before = (child.site != Site::Cpu).then(|| child.cpu_ms()).flatten();
         let bounds = Bounds::new(&work.envelope);
-        Self { id: child.next, begin: Instant::now(), cpu_before, bounds, messages: 0, usage: Usage::default() }
+        Self {
+            id: child.next,
+            kind: work.envelope.program.kind(),
+            site: child.site,
+            begin: Instant::now(),
+            cpu_before,
+            bounds,
+            messages: 0,
+            begun: false,
+            usage: Usage::default(),
+        }
     }
 
     async fn send(&mut self, child: &mut Child, rank: u32, terms: &Terms<'_>, outputs: &Outputs) -> Result<(), Break> {
@@ -156,17 +178,24 @@ impl Watch {
             Err(error) => return violation(error.to_string()),
         };
         match serde_json::from_slice(&bytes) {
-            Ok(FromRunner::Progress { id, usage }) if id == self.id => {
+            Ok(FromRunner::Begun { id }) if id == self.id && !self.begun => {
+                self.begun = true;
+                Ok(None)
+            }
+            Ok(FromRunner::Progress { id, usage }) if id == self.id && self.begun => {
                 self.admit(child, &usage, 0);
                 Ok(None)
             }
-            Ok(FromRunner::Ended { id, outcome, spent }) if id == self.id => Ok(Some((outcome, spent))),
-            Ok(FromRunner::Progress { id, .. } | FromRunner::Ended { id, .. }) => {
+            Ok(FromRunner::Ended { id, outcome, spent, compilations }) if id == self.id && self.begun => {
+                observe::compiled(self.kind, compilations);
+                Ok(Some((outcome, spent)))
+            }
+            Ok(FromRunner::Begun { id } | FromRunner::Progress { id, .. } | FromRunner::Ended { id, .. })
+                if id != self.id =>
+            {
                 violation(format!("it spoke of job {id} while it ran job {}", self.id))
             }
-            Ok(FromRunner::Ready(_) | FromRunner::Found { .. } | FromRunner::Unfit { .. }) => {
-                violation("it spoke out of turn".into())
-            }
+            Ok(_) => violation("it spoke out of turn".into()),
             Err(error) => violation(error.to_string()),
         }
     }
@@ -235,6 +264,7 @@ impl Watch {
         let died = child.process.try_exited();
         let out_of_memory = child.cgroup.as_ref().is_some_and(Cgroup::was_oom_killed);
         let log = cut(child.process.log().trim().to_owned());
+        let unread = matches!(broken, Break::Closed) && !self.begun;
         let undead = nursery.retire(child).await.err();
         let usage = self.usage;
         let error = match (broken, died) {
@@ -254,14 +284,15 @@ impl Watch {
             (Break::Closed, Some(exit)) => ExecuteError::Node(format!("the job's process {exit}; it said: {log}")),
             (Break::Closed, None) => ExecuteError::Node("the job's process hung up".into()),
         };
-        self.ended(None, undead, Err(error))
+        Ended { unread, ..self.ended(None, undead, Err(error)) }
     }
 
     fn ended(self, child: Option<Child>, undead: Option<Undead>, result: Result<Vec<Bytes>, ExecuteError>) -> Ended {
         if self.bounds.has_clamped() {
             observe::usage_clamped();
         }
-        Ended { child, undead, result }
+        let unbilled = unbilled::beyond(self.site, self.begin.elapsed(), &self.usage);
+        Ended { child, undead, unbilled, result, unread: false }
     }
 }
 

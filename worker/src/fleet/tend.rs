@@ -3,7 +3,6 @@
 use super::Shared;
 use super::board::{Lease, Lost};
 use super::device::{Device, Site};
-use super::nursery::NoChild;
 use crate::node::lock;
 use crate::observe;
 use std::sync::{Arc, Weak};
@@ -14,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 const ROUND: Duration = Duration::from_secs(1);
 /// How long what failed is left alone before it is tried again.
 pub(super) const REST: Duration = Duration::from_secs(5);
+/// The longest such time: it doubles whenever the try fails.
+pub(super) const LONGEST_REST: Duration = Duration::from_secs(300);
 
 /// Tends the children until the fleet is closed or gone.
 pub(super) async fn run(shared: Weak<Shared>, closing: CancellationToken) {
@@ -30,10 +31,8 @@ pub(super) async fn run(shared: Weak<Shared>, closing: CancellationToken) {
 impl Shared {
     async fn tend(self: &Arc<Self>) {
         let idle = Duration::from_secs(self.config.sandbox.idle_s);
-        for gpu in [false, true] {
-            while let Some(lease) = self.board.lease_idle(gpu, idle) {
-                self.release(lease).await;
-            }
+        while let Some(lease) = self.board.lease_idle(idle) {
+            self.release(lease).await;
         }
         for child in self.nursery.stale(idle) {
             let site = child.site;
@@ -44,7 +43,7 @@ impl Shared {
         if self.config.slots > 0 {
             self.prepare(Site::Cpu);
         }
-        for device in self.board.recoverable(REST) {
+        for device in self.board.recoverable() {
             if lock(&self.pending).insert(device.site()) {
                 self.making.spawn(self.clone().revive(device));
             }
@@ -64,9 +63,11 @@ impl Shared {
 
     /// Gives a lost device back to the jobs once a fresh child works on it.
     async fn revive(self: Arc<Self>, device: Device) {
-        if let Some(undead) = self.board.postpone(device, "a fresh process is being tried".into(), None) {
+        if let Some(undead) = self.board.take_undead(device) {
             self.nursery.bury(&undead);
         }
+        // What was known before this trial is what it is about.
+        self.board.take_condemned(device);
         match self.nursery.make(device.site()).await {
             Ok(child) => {
                 self.admit(child);
@@ -76,14 +77,7 @@ impl Shared {
                     self.discard(device.site());
                 }
             }
-            Err(error) => {
-                let reason = error.to_string();
-                let undead = match error {
-                    NoChild::Undead(undead) => Some(undead),
-                    NoChild::Start(_) => None,
-                };
-                self.board.postpone(device, reason, undead);
-            }
+            Err(error) => self.board.postpone(device, Lost::by(error)),
         }
         lock(&self.pending).remove(&device.site());
         self.publish();

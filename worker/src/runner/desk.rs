@@ -2,7 +2,7 @@
 
 use super::message::{FromRunner, Outcome, PROGRESS_INTERVAL, Task, ToRunner};
 use super::{RunnerError, say};
-use crate::execute::{ExecuteError, Executor, JobInput, Produced, Region};
+use crate::execute::{Compilations, ExecuteError, Executor, JobInput, Produced, Region};
 use crate::node::lock;
 use crate::sandbox::channel::{Channel, Message};
 use crate::sandbox::{SandboxError, memory};
@@ -56,6 +56,7 @@ impl Desk {
             match serde_json::from_slice(&bytes)? {
                 ToRunner::Job(task) => {
                     let work = self.begin(task, descriptors)?;
+                    say(&self.channel, &FromRunner::Begun { id: work.task.id })?;
                     queue.send(work).map_err(|_| RunnerError::Order("the thread that works is gone"))?;
                 }
                 ToRunner::Cancel { id } => {
@@ -83,16 +84,22 @@ impl Desk {
     /// The thread that works.
     fn work_off(&self, queue: mpsc::Receiver<Work>) {
         for work in queue {
-            let id = work.task.id;
+            let (id, before) = (work.task.id, self.compilations());
             let outcome = Outcome::from(self.execute(work));
             let spent = self.executors.iter().any(|executor| executor.must_restart());
+            let compilations = self.compilations().since(before);
             let mut active = lock(&self.active);
             *active = None;
-            if say(&self.channel, &FromRunner::Ended { id, outcome, spent }).is_err() {
+            if say(&self.channel, &FromRunner::Ended { id, outcome, spent, compilations }).is_err() {
                 // Nobody is left to work for; the thread that listens finds that out as well, and ends the process.
                 return;
             }
         }
+    }
+
+    /// What all executors have compiled so far.
+    fn compilations(&self) -> Compilations {
+        self.executors.iter().fold(Compilations::default(), |sum, executor| sum.and(executor.compilations()))
     }
 
     /// The thread that tells progress. It sleeps while there is no job.

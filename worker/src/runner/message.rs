@@ -3,7 +3,7 @@
 //! Envelopes, blobs and outputs travel beside a [`Task`] as shared memory, in that order. The supervisor believes none
 //! of the answers: `fleet` bounds each by what it knows itself.
 
-use crate::execute::{CudaConfig, ExecuteError, Gpu, Produced, WasmConfig};
+use crate::execute::{Compilations, CudaConfig, ExecuteError, Executor, Gpu, Produced, WasmConfig};
 use crate::sandbox::{Isolation, Lockdown};
 use protocol::amount::Quantity;
 use protocol::job::Kind;
@@ -78,6 +78,11 @@ pub enum FromRunner {
         /// A sentence for the operator.
         reason: String,
     },
+    /// A job was read, and begins now.
+    Begun {
+        /// Which.
+        id: u64,
+    },
     /// A job works on.
     Progress {
         /// Which.
@@ -93,6 +98,8 @@ pub enum FromRunner {
         outcome: Outcome,
         /// Whether it left the process in a state in which it must run no other.
         spent: bool,
+        /// What was compiled for it.
+        compilations: Compilations,
     },
 }
 
@@ -115,11 +122,23 @@ pub struct Ability {
     /// The kind of programs that it runs.
     pub kind: Kind,
     /// What counts or compiles.
-    pub toolchain: String,
+    pub toolchains: Vec<String>,
     /// The largest `limits.memory` that it takes, in bytes.
     pub memory: u64,
     /// The name of its device.
     pub device: Option<String>,
+}
+
+impl Ability {
+    /// What an executor says of itself.
+    pub fn of(executor: &dyn Executor) -> Self {
+        Self {
+            kind: executor.kind(),
+            toolchains: executor.toolchains(),
+            memory: executor.memory(),
+            device: executor.device(),
+        }
+    }
 }
 
 /// How a job ended.
@@ -167,7 +186,13 @@ mod tests {
     fn the_longest_text_fits_into_a_message() {
         let worst = "\u{1}".repeat(1 << 20);
         let outcome = Outcome::from(Err(ExecuteError::Program { detail: worst, usage: Usage::default() }));
-        let message = serde_json::to_vec(&FromRunner::Ended { id: u64::MAX, outcome, spent: false }).unwrap();
+        let message = serde_json::to_vec(&FromRunner::Ended {
+            id: u64::MAX,
+            outcome,
+            spent: false,
+            compilations: Compilations::default(),
+        })
+        .unwrap();
         assert!(message.len() < crate::sandbox::channel::MAX_MESSAGE, "{} bytes", message.len());
     }
 

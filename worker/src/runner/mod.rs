@@ -82,12 +82,7 @@ fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Arc
     let executors = role::executors(role)?;
     let Confinement { isolation, missing } = begun.finish().map_err(|error| error.to_string())?;
     role::rehearse(&executors)?;
-    let abilities = executors.iter().map(|executor| Ability {
-        kind: executor.kind(),
-        toolchain: executor.toolchain(),
-        memory: executor.memory(),
-        device: executor.device(),
-    });
+    let abilities = executors.iter().map(|executor| Ability::of(&**executor));
     let facts = Facts { abilities: abilities.collect(), isolation, missing: missing.into_iter().map(cut).collect() };
     Ok((executors, facts))
 }

@@ -1,7 +1,7 @@
 //! Builtin kernels: the executor that production uses, on the emulated device, against the plain reference.
 
-use crate::cuda::job::config;
-use crate::sample::{BUILTIN_SAMPLES, blob, load, result_of, run};
+use crate::cuda::job::{self, shared};
+use crate::sample::{BUILTIN_SAMPLES, blob, load, result_of};
 use alloy::primitives::{B256, U256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
@@ -14,10 +14,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker::execute::{BuiltinExecutor, CudaExecutor, ExecuteError, Executor, JobInput, reference, run_here};
+use worker::execute::{BuiltinExecutor, Delivered, ExecuteError, Executor, JobInput, reference, run_here};
 
-static EXECUTOR: LazyLock<BuiltinExecutor> =
-    LazyLock::new(|| BuiltinExecutor::new(Arc::new(CudaExecutor::find(&config()).unwrap())));
+/// On the device of the tests of cuda jobs: a fault there resets the context of both.
+static EXECUTOR: LazyLock<BuiltinExecutor> = LazyLock::new(|| BuiltinExecutor::new(Arc::clone(&job::EXECUTOR)));
+
+/// Runs a job with nobody listening.
+fn run(executor: &BuiltinExecutor, job: JobInput) -> Result<Delivered, ExecuteError> {
+    let _shared = shared();
+    crate::sample::run(executor, job)
+}
 
 /// A job whose memory is just enough.
 fn job(call: Builtin, inputs: Vec<Vec<u8>>, output: u64) -> JobInput {
@@ -125,7 +131,7 @@ fn same_as_reference(job: JobInput) -> Vec<Bytes> {
     let call = call_of(&job).clone();
     let expected = reference::outputs(&call, &job.blobs);
     let bytes_in: u64 = job.blobs.iter().map(|input| input.len() as u64).sum();
-    let delivered = run(&*EXECUTOR, job).unwrap();
+    let delivered = run(&EXECUTOR, job).unwrap();
     assert_eq!(delivered.outputs, expected, "{call:?}");
     let usage = delivered.usage;
     assert_eq!(usage.work, Quantity(call.work()), "{call:?}");
@@ -138,7 +144,7 @@ fn same_as_reference(job: JobInput) -> Vec<Bytes> {
 fn samples_give_their_result() {
     for name in BUILTIN_SAMPLES {
         let (job, expected) = load(name, Kind::Builtin);
-        let outputs = run(&*EXECUTOR, job).unwrap().outputs;
+        let outputs = run(&EXECUTOR, job).unwrap().outputs;
         assert_eq!(result_of(&outputs), expected, "{name}");
     }
 }
@@ -147,7 +153,7 @@ fn samples_give_their_result() {
 #[test]
 fn the_sample_option_costs_what_its_page_says() {
     let (job, _) = load("option-price", Kind::Builtin);
-    let output = run(&*EXECUTOR, job).unwrap().outputs.remove(0);
+    let output = run(&EXECUTOR, job).unwrap().outputs.remove(0);
     let wide = |at: usize| u128::from_le_bytes(output[at..at + 16].try_into().unwrap()) as f64 / 2f64.powi(32);
     let (paths, price) = (100_000.0, u64::from_le_bytes(output[40..].try_into().unwrap()));
     let mean = wide(8) / paths;
@@ -231,7 +237,7 @@ fn a_buyer_can_check_a_product() {
     for element in [Element::Int8, Element::Bf16, Element::Fp16] {
         let job = gemm(element, 20, 48, 28);
         let (call, inputs) = (call_of(&job).clone(), job.blobs.clone());
-        let outputs = run(&*EXECUTOR, job).unwrap().outputs;
+        let outputs = run(&EXECUTOR, job).unwrap().outputs;
         let challenge = keccak256(&outputs[0]);
         assert_eq!(freivalds(&call, &inputs[0], &inputs[1], &outputs[0], challenge), Ok(()));
         let mut wrong = outputs[0].to_vec();
@@ -256,6 +262,7 @@ fn work_is_done_in_groups_that_progress_tells() {
         }
         seen
     });
+    let _shared = shared();
     let delivered = run_here(&*EXECUTOR, job, sender, CancellationToken::new()).unwrap();
     let seen = watcher.join().unwrap();
     assert!(seen.len() > 3, "it was done in {} groups", seen.len());
@@ -272,7 +279,8 @@ fn cancelling_bills_the_groups_that_are_over() {
     let canceller = {
         let cancel = cancel.clone();
         std::thread::spawn(move || {
-            while receiver.borrow().work == Quantity::ZERO {
+            // A job that fails drops its end, and is not waited for.
+            while receiver.borrow().work == Quantity::ZERO && receiver.has_changed().is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
             }
             cancel.cancel();
@@ -280,6 +288,7 @@ fn cancelling_bills_the_groups_that_are_over() {
         })
     };
     let job = search(b"a long search", 0, 1 << 40);
+    let _shared = shared();
     let ended = run_here(&*EXECUTOR, job, sender, cancel);
     let told = *canceller.join().unwrap().borrow();
     match ended {
@@ -295,7 +304,7 @@ fn cancelling_bills_the_groups_that_are_over() {
 fn a_job_ends_at_its_wall_time_with_what_was_done() {
     let mut job = option(Exercise::Asian, Right::Put, 100, 1 << 32);
     job.envelope.limits.wall_ms = Quantity(300);
-    match run(&*EXECUTOR, job) {
+    match run(&EXECUTOR, job) {
         Err(ExecuteError::Limit { detail, usage }) => {
             assert!(detail.contains("limits.wallMs"), "{detail}");
             assert!(usage.work > Quantity::ZERO && usage.work.get() % 100 == 0, "{usage:?}");
@@ -305,12 +314,19 @@ fn a_job_ends_at_its_wall_time_with_what_was_done() {
 }
 
 #[test]
+fn a_wall_time_without_end_is_none() {
+    let mut job = search(b"", 0, 1);
+    job.envelope.limits.wall_ms = Quantity(u64::MAX);
+    same_as_reference(job);
+}
+
+#[test]
 fn work_beyond_the_order_never_starts() {
     let mut job = search(b"", 0, 1000);
     job.max_units = Quantity(999);
-    match run(&*EXECUTOR, job) {
+    match run(&EXECUTOR, job) {
         Err(ExecuteError::Limit { detail, usage }) => {
-            assert!(detail.contains("1000 hash of work, maxUnits of the order allows 999"), "{detail}");
+            assert!(detail.contains("1000 hash of work, maxUnits and maxTotal of the order allow 999"), "{detail}");
             assert_eq!(usage, Usage::default());
         }
         other => panic!("not a limit: {other:?}"),
@@ -318,7 +334,7 @@ fn work_beyond_the_order_never_starts() {
 }
 
 fn unsupported(job: JobInput) -> String {
-    match run(&*EXECUTOR, job) {
+    match run(&EXECUTOR, job) {
         Err(ExecuteError::Unsupported(detail)) => detail,
         other => panic!("it was not refused: {other:?}"),
     }
@@ -339,7 +355,7 @@ fn a_job_can_ask_for_one_machine_code() {
     let have = detail.split(" has ").nth(1).and_then(|rest| rest.get(..66)).unwrap().parse::<B256>().unwrap();
     assert!(detail.contains("sm_90 by nvrtc-13.0"), "{detail}");
     ask_for(&mut other, have);
-    assert!(run(&*EXECUTOR, other).is_ok());
+    assert!(run(&EXECUTOR, other).is_ok());
     let pins = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/cubins.json")).unwrap();
     assert!(pins.contains(&have.to_string()), "{have} is not in cubins.json");
 
@@ -356,7 +372,7 @@ fn a_product_can_ask_for_one_library() {
         if let Program::Builtin { call: Builtin::Gemm { toolchain, .. }, .. } = &mut job.envelope.program {
             *toolchain = wanted.into();
         }
-        match run(&*EXECUTOR, job) {
+        match run(&EXECUTOR, job) {
             Ok(_) => assert!(!refused, "{wanted}"),
             Err(error) => assert!(refused && error.to_string().contains("this worker has cublaslt-13.0.0"), "{error}"),
         }

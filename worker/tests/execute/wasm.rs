@@ -284,7 +284,7 @@ fn jobs_beyond_the_worker_are_refused_before_they_start() {
     cases.push((wide, "outputs are larger"));
     let mut gpu = body(ENDLESS);
     gpu.unit = Unit::GpuMs;
-    cases.push((gpu, "GPU time"));
+    cases.push((gpu, "cannot be billed in GPU-ms"));
     for (job, words) in cases {
         match run(&executor(), job) {
             Err(ExecuteError::Unsupported(detail)) => assert!(detail.contains(words), "{detail}"),

@@ -189,22 +189,49 @@ async fn a_gpu_child_that_is_killed_is_the_nodes_failure() {
     serves(&site, ALICE).await;
 }
 
-/// A GPU may have more memory than its machine: what an envelope declares must not be taken from the supervisor's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outputs_are_bounded_by_the_operator() {
-    let site = Site::start(|config| {
+async fn outputs_beyond_this_machines_memory_are_refused_before_any_is_taken() {
+    let bounded = |config: &mut FleetConfig| {
         emulated(config);
-        config.execute.cuda.max_outputs = 1 << 20;
-    })
-    .await;
-    let mut large = job("take_time", 1, (1 << 20) + 4, vec![Argument::Output(0), Argument::U32(1)]);
-    large.envelope.limits.memory = Quantity(4 << 20);
-    match site.run(ALICE, large.clone()).await {
-        Err(ExecuteError::Unsupported(text)) => assert!(text.contains("larger than 1048576 bytes"), "{text}"),
-        other => panic!("not refused: {other:?}"),
+        config.execute.cuda.max_outputs = 1_000;
+    };
+    let site = Site::start(bounded).await;
+    let mut large = take_time(1);
+    large.envelope.outputs[0].length = Quantity(1_001);
+    match site.run(ALICE, large).await {
+        Err(ExecuteError::Unsupported(text)) => assert!(text.contains("larger than 1000 bytes"), "{text}"),
+        other => panic!("{other:?}"),
     }
-    large.envelope.outputs[0].length = Quantity(1 << 20);
-    assert_eq!(site.run(ALICE, large).await.unwrap().outputs[0].len(), 1 << 20);
+    serves(&site, ALICE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payer_whose_sources_only_compile_is_refused_after_a_while() {
+    // Each level instantiates two of the next, all different.
+    const BOMB: &[u8] = b"template <int N, long P> struct bomb { static const long value = bomb<N - 1, 2 * P>::value \
+        + bomb<N - 1, 2 * P + 1>::value; }; template <long P> struct bomb<0, P> { static const long value = P; }; \
+        extern \"C\" __global__ void take_time(unsigned *out, unsigned n) { *out = bomb<40, 0>::value; }";
+    let stranger = alloy::primitives::Address::repeat_byte(0x57);
+    let strict = |config: &mut FleetConfig| {
+        emulated(config);
+        config.sandbox.unbilled_s = 0;
+        config.sandbox.require = protocol::wire::IsolationLevel::Process;
+    };
+    let site = Site::start(strict).await;
+    assert_eq!(site.fleet.admit(stranger), Ok(()));
+    let mut bomb = take_time(1);
+    if let Program::Cuda { source, .. } = &mut bomb.envelope.program {
+        *source = blob(BOMB);
+    }
+    bomb.blobs = vec![Bytes::from_static(BOMB)];
+    bomb.envelope.limits.wall_ms = Quantity(7_000);
+    let error = site.run(stranger, bomb).await.unwrap_err();
+    println!("the bomb ended so: {error}");
+    assert_eq!(error.usage().gpu_ms, Quantity::ZERO);
+    let refused = site.fleet.admit(stranger).unwrap_err();
+    assert!(refused.contains("beyond what they were billed for"), "{refused}");
+    assert_eq!(site.fleet.admit(BOB), Ok(()), "nobody else is");
+    serves(&site, BOB).await;
 }
 
 /// Takes its time to tell that a process is gone.

@@ -37,9 +37,8 @@ async fn every_device_has_its_rank_and_its_part_of_the_output() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_of_all_devices_adds_up() {
     let site = Site::start(two_gpus).await;
-    let wait = |devices| {
-        job("take_time", devices, 4 * u64::from(devices), vec![Argument::Output(0), Argument::U32(100)])
-    };
+    let wait =
+        |devices| job("take_time", devices, 4 * u64::from(devices), vec![Argument::Output(0), Argument::U32(100)]);
     let both = site.run(ALICE, wait(2)).await.unwrap();
     assert!(both.usage.gpu_ms >= Quantity(200), "{:?}", both.usage);
     // Each has the limit of the order for itself, together they may not pass it either.
@@ -109,6 +108,8 @@ async fn a_job_that_waits_for_a_gpu_that_is_lost_is_refused() {
         Err(ExecuteError::Unsupported(text)) => assert!(text.contains("1 of this worker are in order"), "{text}"),
         other => panic!("not refused: {other:?}"),
     }
-    assert!(matches!(&site.fleet.devices()[1], (Device::Gpu(1), DeviceState::Quarantined(reason)) if reason == "it is gone"));
+    assert!(
+        matches!(&site.fleet.devices()[1], (Device::Gpu(1), DeviceState::Quarantined(reason)) if reason == "it is gone")
+    );
     busy.await.unwrap().unwrap();
 }

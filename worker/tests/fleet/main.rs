@@ -10,6 +10,7 @@ mod machine;
 mod setup;
 mod wasm;
 mod cuda;
+mod devices;
 mod builtin;
 mod oci;
 mod life;

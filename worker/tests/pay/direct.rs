@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use protocol::amount::{Amount, Quantity};
 use protocol::job::result_hash;
-use protocol::order::{JobId, SignedOrder};
+use protocol::order::{JobId, Order, SignedOrder};
 use protocol::receipt::{Facts, Receipt};
 use protocol::signature::{Domain, SigningKey};
 use protocol::voucher::{Account, ChannelId, Payment, SignedVoucher};
@@ -495,6 +495,29 @@ fn info(client: &Client) -> Info {
         interval_ms: Quantity(60),
         max_blob: Quantity(1),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_uses_up_its_order_can_be_paid_to_its_last_receipt() {
+    let (mut client, running) = Client::start(|_| ()).await;
+    let order = client.order(20 * SHORT, 1).await.order;
+    let order = SignedOrder::sign(Order { max_total: Amount(10_000), ..order }, &client.domain, &session_key());
+    let mut socket = client.connect().await;
+    let before = client.account.total;
+    client.submit(&order).await.unwrap();
+    let job = client.pay(&mut socket, &order).await;
+    assert_eq!(job.state, JobState::Failed, "{job:?}");
+    if job.amount > client.paid {
+        let last = receipt(&mut socket).await;
+        let info: Info = client.get("/v1/info").await;
+        let voucher = client.voucher(&last, &info);
+        client.account.apply(&voucher.voucher);
+    }
+    assert!(job.amount > Amount(8_000), "{job:?}");
+    // Each voucher rounds its fee up: a client signs for no more than its order, so they must all fit.
+    let debited = client.account.total.minus(before).unwrap();
+    assert!(debited <= Amount(10_000), "{debited} for {}", job.amount);
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

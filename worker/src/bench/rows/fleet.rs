@@ -2,17 +2,19 @@
 
 use super::super::MeasureError;
 use super::super::timing::{by_turns, median, nanos, percentile, rate};
-use super::{Measured, Missing, Outcome, Selection, Sheet};
-use crate::doctor::samples::SAMPLES;
+use super::{EMULATED, Measured, Missing, Outcome, Selection, Sheet};
+use crate::doctor::samples::wasm_sample;
 use crate::doctor::trial::Trial;
 use crate::execute::{Executor, JobInput, WasmConfig, WasmExecutor, run_here};
 use alloy::primitives::{Address, B256, keccak256};
 use bytes::Bytes;
 use protocol::amount::{Amount, Quantity, Timestamp};
-use protocol::job::{Blob, Envelope, Limits, OutputBuffer, Program, Verify, result_hash};
+use protocol::job::{
+    Argument, Blob, Envelope, Kind, Language, Launch, Limits, OutputBuffer, Program, Stage, Verify, result_hash,
+};
 use protocol::order::JobId;
 use protocol::receipt::{Receipt, Statement};
-use protocol::resource::{Unit, Usage};
+use protocol::resource::Usage;
 use protocol::signature::{Domain, SigningKey};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -26,20 +28,29 @@ const WARM_UP: usize = 100;
 const ROUNDS: usize = 31;
 /// A module whose `run` writes one byte and returns 0.
 const NOOP: &[u8] = include_bytes!("noop.wasm");
+/// A kernel that does next to nothing.
+const TICK: &[u8] = include_bytes!("../../../kernels/anchor.cu");
+/// Median, 99th percentile and rate of empty jobs on a GPU, and as WebAssembly.
+const NOOP_CUDA: [&str; 3] = ["warm_noop_p50", "warm_noop_p99", "warm_noop_rate"];
+const NOOP_WASM: [&str; 3] = ["warm_noop_wasm_p50", "warm_noop_wasm_p99", "warm_noop_wasm_rate"];
 /// The tenant of all these jobs.
 const TENANT: Address = Address::repeat_byte(0xbe);
 
 /// Measures every wanted row that runs jobs in their own processes.
 pub(super) async fn measure(sheet: &mut Sheet, selection: &Selection, trial: &Trial) {
-    if selection.wants_any("warm_noop_wasm") {
-        let times = noop_times(trial, &noop_job()).await;
-        let of = |pick: fn(&Times) -> u64| -> Outcome {
-            let times = times.as_ref().map_err(|error| Missing::from(error.clone()))?;
-            Ok(Measured { measured: pick(times), reference: None })
+    for (keys, job) in [(NOOP_CUDA, cuda_noop(trial)), (NOOP_WASM, Ok(noop_job()))] {
+        if !keys.iter().any(|key| selection.wants(key)) {
+            continue;
+        }
+        let times = match job {
+            Ok(job) => noop_times(trial, &job).await.map_err(Missing::from),
+            Err(why) => Err(Missing::Skipped(why)),
         };
-        sheet.enter("warm_noop_wasm_p50", of(|times| times.p50));
-        sheet.enter("warm_noop_wasm_p99", of(|times| times.p99));
-        sheet.enter("warm_noop_wasm_rate", of(|times| times.rate));
+        let picks: [fn(&Times) -> u64; 3] = [|times| times.p50, |times| times.p99, |times| times.rate];
+        for (key, pick) in keys.into_iter().zip(picks) {
+            let outcome = times.as_ref().map(|times| Measured { measured: pick(times), reference: None });
+            sheet.enter(key, outcome.map_err(Clone::clone));
+        }
     }
     if selection.wants("sandbox_tax") {
         sheet.enter("sandbox_tax", sandbox_tax(trial).await);
@@ -122,7 +133,7 @@ pub(super) fn sign_receipt() -> Outcome {
 /// The same job by the same executor: in a locked process by its socket, and in this process by a call.
 async fn sandbox_tax(trial: &Trial) -> Outcome {
     let failed = |error: &dyn std::fmt::Display| MeasureError::new("the tax of the sandbox", error);
-    let exercise = SAMPLES[0].wasm().map_err(|error| failed(&error))?;
+    let exercise = wasm_sample("asian-option").map_err(|error| failed(&error))?;
     let executor = WasmExecutor::new(WasmConfig::default()).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Handle::current();
     let locked = || {
@@ -153,16 +164,47 @@ fn run_open(executor: &dyn Executor, job: &JobInput) -> Result<u64, MeasureError
 /// The empty job.
 fn noop_job() -> JobInput {
     let module = Blob { hash: keccak256(NOOP), length: Quantity(NOOP.len() as u64) };
+    empty(Program::Wasm { module, toolchain: String::new() }, NOOP, 1)
+}
+
+/// The empty job of a GPU, or why there is none.
+fn cuda_noop(trial: &Trial) -> Result<JobInput, String> {
+    let inventory = trial.fleet.inventory();
+    match inventory.device {
+        Some(name) if name != EMULATED && inventory.kinds.contains(&Kind::Cuda) => {}
+        Some(name) if name == EMULATED => return Err("the device is an emulated one".into()),
+        _ => return Err("there is no GPU that the worker can use".into()),
+    }
+    let launch = Launch {
+        kernel: "tick".into(),
+        grid: [1, 1, 1],
+        block: [1, 1, 1],
+        shared_memory: 0,
+        arguments: vec![Argument::Output(0)],
+    };
+    let program = Program::Cuda {
+        source: Blob { hash: keccak256(TICK), length: Quantity(TICK.len() as u64) },
+        language: Language::Cuda,
+        toolchain: String::new(),
+        devices: 1,
+        scratch: vec![],
+        stages: vec![Stage { repeat: 1, graph: false, launches: vec![launch] }],
+    };
+    Ok(empty(program, TICK, 4))
+}
+
+fn empty(program: Program, code: &'static [u8], output: u64) -> JobInput {
+    let unit = program.unit();
     let envelope = Envelope {
         version: 1,
-        program: Program::Wasm { module, toolchain: String::new() },
+        program,
         inputs: vec![],
-        outputs: vec![OutputBuffer { length: Quantity(1) }],
-        limits: Limits { memory: Quantity(1 << 16), wall_ms: Quantity(60_000) },
+        outputs: vec![OutputBuffer { length: Quantity(output) }],
+        limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(60_000) },
         verify: Verify::Reexecute,
     };
-    let blobs = vec![Bytes::from_static(NOOP)];
-    JobInput { envelope, blobs, rank: 0, devices: vec![], unit: Unit::CpuMs, max_units: Quantity(1_000) }
+    let blobs = vec![Bytes::from_static(code)];
+    JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units: Quantity(1_000) }
 }
 
 #[cfg(test)]

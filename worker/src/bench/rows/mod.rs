@@ -5,6 +5,9 @@
 
 mod wasm;
 mod fleet;
+mod gpu;
+
+pub(crate) use gpu::anchors;
 
 use super::MeasureError;
 use super::machine::Machine;
@@ -226,11 +229,13 @@ pub async fn measure(selection: &Selection, program: &Path, execute: &ExecuteCon
     if selection.wants("sign_receipt") {
         sheet.enter("sign_receipt", fleet::sign_receipt());
     }
+    gpu::measure(&mut sheet, selection, program, &execute.cuda).await;
     let in_fleet = ["warm_noop", "sandbox_tax"];
     if in_fleet.iter().any(|prefix| selection.wants_any(prefix)) {
         match Trial::start(program, execute, &Default::default()).await {
             Ok(trial) => {
-                sheet.machine.gpu = trial.fleet.inventory().device.filter(|name| name != EMULATED);
+                let device = trial.fleet.inventory().device.filter(|name| name != EMULATED);
+                sheet.machine.gpu = sheet.machine.gpu.or(device);
                 fleet::measure(&mut sheet, selection, &trial).await;
                 trial.close().await;
             }

@@ -3,7 +3,7 @@
 use super::super::MeasureError;
 use super::super::timing::{by_turns, nanoseconds};
 use super::{Measured, Outcome, Selection, Sheet};
-use crate::doctor::samples::SAMPLES;
+use crate::doctor::samples::wasm_sample;
 use crate::execute::{JobInput, WasmConfig, WasmExecutor, run_here};
 use alloy::primitives::keccak256;
 use bytes::Bytes;
@@ -30,15 +30,14 @@ pub(super) fn measure(sheet: &mut Sheet, selection: &Selection) {
         ("wasm_n_body", "n-body"),
         ("wasm_heat_equation", "heat-equation"),
     ] {
-        let sample = SAMPLES.iter().find(|sample| sample.name == name);
-        if let Some(sample) = sample.filter(|_| selection.wants(key)) {
-            let exercise = sample.wasm().map_err(|error| MeasureError::new("a sample", error).into());
+        if selection.wants(key) {
+            let exercise = wasm_sample(name).map_err(|error| MeasureError::new("a sample", error).into());
             sheet.enter(key, exercise.and_then(|exercise| overhead(&exercise.job)));
         }
     }
 }
 
-/// A whole job, from the module's bytes to its outputs, on both sides.
+/// A whole job of a compiled module, from its inputs to its outputs, on both sides.
 fn overhead(job: &JobInput) -> Outcome {
     let failed = |error: &dyn std::fmt::Display| MeasureError::new("a WebAssembly job", error);
     let executor = WasmExecutor::new(WasmConfig::default()).map_err(|error| failed(&error))?;
@@ -48,8 +47,10 @@ fn overhead(job: &JobInput) -> Outcome {
         let (time, done) = nanoseconds(|| run_here(&executor, job.clone(), progress, CancellationToken::new()));
         done.map(|delivered| (time, delivered.outputs)).map_err(|error| failed(&error))
     };
+    // The worker keeps compiled modules, so neither side compiles while it is timed.
+    let module = Module::from_binary(&engine, &job.blobs[0]).map_err(|error| failed(&error))?;
     let plain = || {
-        let (time, done) = nanoseconds(|| plainly(&engine, job));
+        let (time, done) = nanoseconds(|| plainly(&engine, &module, job));
         done.map(|outputs| (time, outputs)).map_err(|error| failed(&error))
     };
     let same = worker()?.1.iter().map(Bytes::as_ref).eq(plain()?.1.iter().map(Vec::as_slice));
@@ -82,17 +83,16 @@ struct Files {
 }
 
 /// The job by wasmtime as it comes: nothing is metered, limited or made deterministic.
-fn plainly(engine: &Engine, job: &JobInput) -> wasmtime::Result<Vec<Vec<u8>>> {
+fn plainly(engine: &Engine, module: &Module, job: &JobInput) -> wasmtime::Result<Vec<Vec<u8>>> {
     let mut linker: Linker<Files> = Linker::new(engine);
     linker.func_wrap("capa", "input_length", |caller: Caller<'_, Files>, index: u32| -> i64 {
         caller.data().inputs.get(index as usize).map_or(-1, |input| input.len() as i64)
     })?;
     linker.func_wrap("capa", "input_read", input_read)?;
     linker.func_wrap("capa", "output_write", output_write)?;
-    let module = Module::from_binary(engine, &job.blobs[0])?;
     let outputs = vec![Vec::new(); job.envelope.outputs.len()];
     let mut store = Store::new(engine, Files { inputs: job.blobs[1..].to_vec(), outputs });
-    let instance = linker.instantiate(&mut store, &module)?;
+    let instance = linker.instantiate(&mut store, module)?;
     let code = instance.get_typed_func::<(), i32>(&mut store, "run")?.call(&mut store, ())?;
     if code != 0 {
         return Err(wasmtime::format_err!("`run` returned {code}"));
@@ -139,8 +139,10 @@ mod tests {
 
     #[test]
     fn plain_wasmtime_gives_the_same_answer() {
-        let exercise = SAMPLES[0].wasm().unwrap();
-        let outputs = plainly(&Engine::default(), &exercise.job).unwrap();
+        let exercise = wasm_sample("asian-option").unwrap();
+        let engine = Engine::default();
+        let module = Module::from_binary(&engine, &exercise.job.blobs[0]).unwrap();
+        let outputs = plainly(&engine, &module, &exercise.job).unwrap();
         let outputs: Vec<Bytes> = outputs.into_iter().map(Bytes::from).collect();
         assert!(exercise.is_solved_by(&outputs));
     }

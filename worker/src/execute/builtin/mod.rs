@@ -22,7 +22,6 @@ pub mod reference;
 use super::cuda::CudaExecutor;
 use super::cuda::run::Outcome;
 use super::{ExecuteError, Executor, JobInput, Produced, Region};
-use alloy::primitives::B256;
 use gemm::Algorithms;
 use pinned::{Code, Shipped};
 use protocol::job::{Builtin, Kind, Program};
@@ -52,72 +51,56 @@ impl BuiltinExecutor {
         Self { cuda, shipped: Shipped::default(), blas, algorithms: Algorithms::default() }
     }
 
-    /// Whatever can be said against a job before it has the device.
-    fn admit(&self, job: &JobInput, call: &Builtin, cubin: Option<B256>) -> Result<&Code, ExecuteError> {
+    /// What a job calls and the code of that, unless something can be said against it before it has the device.
+    fn admit<'j>(&self, job: &'j JobInput) -> Result<(&'j Builtin, &Code), ExecuteError> {
+        let Program::Builtin { call, cubin } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a builtin job".into()));
+        };
         if job.unit != call.unit() {
             let detail = format!("this builtin is billed in {}, not in {}", call.unit(), job.unit);
             return Err(ExecuteError::Unsupported(detail));
         }
         if call.work() > job.max_units.get() {
             let (work, unit, most) = (call.work(), call.unit(), job.max_units);
-            let detail = format!("it is {work} {unit} of work, maxUnits of the order allows {most}");
+            let detail = format!("it is {work} {unit} of work, maxUnits and maxTotal of the order allow {most}");
             return Err(ExecuteError::Limit { detail, usage: Usage::default() });
         }
+        job.require_memory(self.memory())?;
         let unsupported = |reason: &String| ExecuteError::Unsupported(reason.clone());
         let code = self.shipped.code(&self.cuda, call).map_err(unsupported)?;
         if let Builtin::Gemm { toolchain, .. } = call {
             job.require_toolchain(toolchain, self.blas.as_ref().map_err(unsupported)?)?;
         }
         match (cubin, call) {
-            (None, _) => Ok(code),
+            (None, _) => Ok((call, code)),
             (Some(_), Builtin::Gemm { .. }) => Err(ExecuteError::Unsupported(
                 "gemm runs cuBLASLt, which has no cubin to ask for: name its version in `toolchain` instead".into(),
             )),
-            (Some(wanted), _) if wanted == code.hash => Ok(code),
+            (Some(wanted), _) if *wanted == code.hash => Ok((call, code)),
             (Some(wanted), _) => Err(ExecuteError::Unsupported(format!(
                 "it asks for the machine code {wanted}, this worker has {} for {}",
                 code.hash, code.target
             ))),
         }
     }
-}
 
-impl Executor for BuiltinExecutor {
-    fn kind(&self) -> Kind {
-        Kind::Builtin
-    }
-
-    /// cuBLASLt's name and version, as the other kernels are compiled by the CUDA executor's toolchain.
-    fn toolchain(&self) -> String {
-        self.blas.clone().unwrap_or_else(|_| self.cuda.toolchain())
-    }
-
-    fn device(&self) -> Option<String> {
-        self.cuda.device()
-    }
-
-    fn memory(&self) -> u64 {
-        self.cuda.memory()
-    }
-
-    fn execute(
+    /// Runs a job, and tells how many microseconds its launches took on the device, by the device's clock.
+    pub(in crate::execute) fn timed(
         &self,
         job: JobInput,
         outputs: &mut [Region],
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
-    ) -> Result<Produced, ExecuteError> {
-        let Program::Builtin { call, cubin } = &job.envelope.program else {
-            return Err(ExecuteError::Unsupported("it is not a builtin job".into()));
-        };
-        let memory = job.require_memory(self.memory())?;
-        let code = self.admit(&job, call, *cubin)?;
+    ) -> Result<(Produced, u64), ExecuteError> {
+        let (call, code) = self.admit(&job)?;
+        job.check_blobs()?;
         let inputs = job.inputs();
         let [output] = outputs else {
             return Err(ExecuteError::Node("a builtin was handed more or less than one output".into()));
         };
-        self.cuda.on_device(|device| {
-            let mut session = match Session::new(device, &job, memory, progress, cancel) {
+        let mut microseconds = 0;
+        let done = self.cuda.on_device(|device| {
+            let mut session = match Session::new(device, &job, progress, cancel) {
                 Ok(session) => session,
                 Err(stopped) => return stopped.outcome(),
             };
@@ -138,9 +121,50 @@ impl Executor for BuiltinExecutor {
                 Builtin::Reduce { key, fold, .. } => reduce::run(&mut session, code, *key, *fold, inputs, output),
             };
             match done {
-                Ok(()) => Outcome::Ended(Ok(session.produced(output.len() as u64))),
+                Ok(()) => {
+                    microseconds = session.microseconds();
+                    Outcome::Ended(Ok(session.produced(output.len() as u64)))
+                }
                 Err(stopped) => stopped.outcome(),
             }
-        })
+        });
+        done.map(|produced| (produced, microseconds))
+    }
+}
+
+impl Executor for BuiltinExecutor {
+    fn kind(&self) -> Kind {
+        Kind::Builtin
+    }
+
+    /// cuBLASLt's name and version, as the other kernels are compiled by the CUDA executor's toolchain.
+    fn toolchain(&self) -> String {
+        self.blas.clone().unwrap_or_else(|_| self.cuda.toolchain())
+    }
+
+    fn toolchains(&self) -> Vec<String> {
+        self.blas.iter().cloned().collect()
+    }
+
+    fn device(&self) -> Option<String> {
+        self.cuda.device()
+    }
+
+    fn memory(&self) -> u64 {
+        self.cuda.memory()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        self.admit(job).map(|_| ())
+    }
+
+    fn execute(
+        &self,
+        job: JobInput,
+        outputs: &mut [Region],
+        progress: watch::Sender<Usage>,
+        cancel: CancellationToken,
+    ) -> Result<Produced, ExecuteError> {
+        self.timed(job, outputs, progress, cancel).map(|(produced, _)| produced)
     }
 }

@@ -5,13 +5,13 @@ use crate::execute::cuda::call::Size;
 use crate::execute::cuda::context::Context;
 use crate::execute::cuda::copy::Copier;
 use crate::execute::cuda::memory::Buffer;
+use crate::execute::cuda::meter::Stop;
 use crate::execute::cuda::run::{self, Outcome};
 use crate::execute::cuda::stream::{Event, Stream};
 use crate::execute::{ExecuteError, JobInput, Produced};
 use cudarc::driver::result::DriverError;
 use protocol::amount::Quantity;
 use protocol::resource::Usage;
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -57,8 +57,7 @@ pub(super) struct Session<'d> {
     copier: &'d mut Copier,
     begin: Event,
     end: Event,
-    deadline: Instant,
-    cancel: CancellationToken,
+    stop: Stop,
     progress: watch::Sender<Usage>,
     /// What the job may use of the device's memory, and what is left of that.
     memory: u64,
@@ -72,18 +71,17 @@ impl<'d> Session<'d> {
     pub(super) fn new(
         device: &'d mut run::Session,
         job: &JobInput,
-        memory: u64,
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Self, Stopped> {
+        let memory = job.envelope.limits.memory.get();
         Ok(Self {
             context: device.context.clone(),
             stream: device.stream.clone(),
             copier: &mut device.copier,
             begin: Event::new()?,
             end: Event::new()?,
-            deadline: Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get()),
-            cancel,
+            stop: Stop::new(job, cancel),
             progress,
             memory,
             free: memory,
@@ -137,7 +135,7 @@ impl<'d> Session<'d> {
     where
         Stopped: From<E>,
     {
-        self.check()?;
+        self.stop.check(self.usage()).map_err(Stopped::Early)?;
         self.begin.record(&self.stream)?;
         launch()?;
         self.end.record(&self.stream)?;
@@ -174,18 +172,6 @@ impl<'d> Session<'d> {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Stopped> {
-        let usage = self.usage();
-        if self.cancel.is_cancelled() {
-            return Err(Stopped::Early(ExecuteError::Cancelled { usage }));
-        }
-        if Instant::now() >= self.deadline {
-            let detail = "it ran longer than its wall time (limits.wallMs of the envelope)".into();
-            return Err(Stopped::Early(ExecuteError::Limit { detail, usage }));
-        }
-        Ok(())
-    }
-
     fn usage(&self) -> Usage {
         let gpu_ms = self.microseconds.div_ceil(1000);
         let memory = (u128::from(self.memory.div_ceil(1 << 20)) * u128::from(gpu_ms)).div_ceil(1000);
@@ -196,6 +182,11 @@ impl<'d> Session<'d> {
             work: Quantity(self.work),
             ..Usage::default()
         }
+    }
+
+    /// How long its launches took on the device.
+    pub(super) const fn microseconds(&self) -> u64 {
+        self.microseconds
     }
 
     /// What the job used, with its whole output delivered.

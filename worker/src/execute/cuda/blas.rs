@@ -9,6 +9,7 @@ use super::memory::Buffer;
 use super::stream::Stream;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
+use cudarc::driver::result::DriverError;
 use protocol::job::Element;
 use std::ffi::c_void;
 use std::ptr::from_ref;
@@ -22,6 +23,8 @@ type Scheme = sys::cublasLtReductionScheme_t;
 pub(in crate::execute) enum BlasError {
     #[error("cuBLASLt failed: {0}")]
     Library(#[from] CublasError),
+    #[error("the CUDA device failed: {0}")]
+    Device(#[from] DriverError),
     #[error("a matrix is larger than its buffer")]
     Length,
 }

@@ -5,6 +5,7 @@
 //! wrong would run for all of them.
 
 use super::image::Image;
+use crate::execute::Compilations;
 use alloy::primitives::B256;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) struct Cache {
     entries: HashMap<B256, Entry>,
     bytes: usize,
     turn: u64,
+    count: Compilations,
 }
 
 struct Entry {
@@ -38,12 +40,19 @@ impl Cache {
         self.turn += 1;
         let entry = self.entries.get_mut(key)?;
         entry.used = self.turn;
+        self.count.cached += 1;
         Some(entry.code.clone())
+    }
+
+    /// How often code was found, and kept anew.
+    pub(super) const fn count(&self) -> Compilations {
+        self.count
     }
 
     /// Keeps code, in place of what was used longest ago.
     pub(super) fn put(&mut self, code: Arc<Code>) {
         self.turn += 1;
+        self.count.fresh += 1;
         self.bytes += code.bytes.len();
         if let Some(same) = self.entries.insert(code.key, Entry { code, used: self.turn }) {
             self.bytes -= same.code.bytes.len();

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::headers::Headers;
 use super::image::Image;
 use super::{nvrtc, ptx};
-use crate::execute::JobInput;
+use crate::execute::{Compilations, JobInput};
 use alloy::primitives::{B256, keccak256};
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus};
 use protocol::job::Language;
@@ -155,6 +155,11 @@ impl Compiler {
         let code = Arc::new(Code { key, bytes, image });
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(code.clone());
         Ok(code)
+    }
+
+    /// How often sources were compiled, and how often their code was still there.
+    pub(super) fn count(&self) -> Compilations {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).count()
     }
 
     fn key(&self, language: Language, hash: B256) -> B256 {

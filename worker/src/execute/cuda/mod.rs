@@ -32,10 +32,11 @@ pub(in crate::execute) mod run;
 pub(in crate::execute) mod call;
 pub(in crate::execute) mod blas;
 mod probe;
+pub mod anchor;
 
 pub use probe::{Gpu, gpus};
 
-use super::{CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
+use super::{Compilations, CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use compile::{CompileError, Compiler};
 use context::Facts;
 use cudarc::driver::sys;
@@ -159,6 +160,10 @@ impl Drop for CudaExecutor {
 impl Executor for CudaExecutor {
     fn kind(&self) -> Kind {
         Kind::Cuda
+    }
+
+    fn compilations(&self) -> Compilations {
+        self.compiler.count()
     }
 
     fn toolchain(&self) -> String {

@@ -10,6 +10,7 @@ use super::prepare::Refusal;
 use super::stream::{Event, Stream};
 use crate::execute::ExecuteError;
 use cudarc::driver::result::DriverError;
+use cudarc::driver::sys::CUresult;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -159,7 +160,7 @@ impl<'s> Queue<'s> {
             meter.begin();
             if let Err(error) = self.put(&mut stages[first..]) {
                 self.finish(stop, meter)?;
-                return Err(error.into());
+                return Err(Break::Refused(of_launch(error)));
             }
             first += stages[first..].iter().take_while(|stage| stage.is_over()).count();
             if self.groups.len() >= DEPTH {
@@ -221,6 +222,17 @@ impl<'s> Queue<'s> {
         self.pace = next_pace(self.pace, group.launches, milliseconds);
         self.spare.push((group.start, group.end));
         Ok(())
+    }
+}
+
+/// Whose mistake it is that a launch is not taken. All buffers are there by then: what a launch needs besides is memory
+/// for the variables of its threads, which is as much as its source makes it.
+fn of_launch(error: DriverError) -> Refusal {
+    match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+            Refusal::Program("a launch needs more memory for its threads' variables than the device has".into())
+        }
+        _ => Refusal::Device(error),
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Meter {
     started: Instant,
     wall: Duration,
     max_units: u64,
+    /// Leases that it holds at once: one, or one for each GPU.
+    leases: u64,
     memory_mib: u64,
     bytes_in: u64,
 }
@@ -32,6 +34,7 @@ impl Meter {
             started: Instant::now(),
             wall: Duration::from_millis(job.envelope.limits.wall_ms.get()),
             max_units: job.max_units.get(),
+            leases: u64::from(job.envelope.program.devices().max(1)),
             memory_mib: job.envelope.limits.memory.get().div_ceil(MIB).max(1),
             bytes_in: job.inputs().iter().map(|input| input.len() as u64).sum(),
         }
@@ -51,8 +54,9 @@ impl Meter {
     }
 
     fn usage_after(&self, elapsed: Duration, last: &Usage) -> Usage {
-        let lease_s = seconds(elapsed.min(self.wall)).min(self.max_units);
-        let memory_mib_s = self.memory_mib.saturating_mul(lease_s);
+        let held = seconds(elapsed.min(self.wall));
+        let lease_s = held.saturating_mul(self.leases).min(self.max_units);
+        let memory_mib_s = self.memory_mib.saturating_mul(held.min(self.max_units.div_ceil(self.leases)));
         Usage {
             lease_s: last.lease_s.max(lease_s.into()),
             memory_mib_s: last.memory_mib_s.max(memory_mib_s.into()),
@@ -66,7 +70,8 @@ impl Meter {
             return Some("it ran longer than its wall time (limits.wallMs of the envelope)".into());
         }
         let units = self.max_units;
-        (elapsed >= Duration::from_secs(units))
+        // What is left for less than a second of all its GPUs pays for none.
+        (elapsed >= Duration::from_secs(units / self.leases))
             .then(|| format!("it used all of its {units} lease-s (maxUnits of the order)"))
     }
 }
@@ -83,7 +88,18 @@ mod tests {
 
     fn meter(wall_ms: u64, max_units: u64) -> Meter {
         let wall = Duration::from_millis(wall_ms);
-        Meter { started: Instant::now(), wall, max_units, memory_mib: 64, bytes_in: 6 }
+        Meter { started: Instant::now(), wall, max_units, leases: 1, memory_mib: 64, bytes_in: 6 }
+    }
+
+    #[test]
+    fn each_gpu_is_a_lease_of_its_own() {
+        let meter = Meter { leases: 4, ..meter(60_000, 10) };
+        let after = |ms| meter.usage_after(Duration::from_millis(ms), &Usage::default());
+        assert_eq!([1, 1_000, 1_001].map(|ms| after(ms).lease_s.get()), [4, 4, 8]);
+        assert_eq!(after(9_000).lease_s, Quantity(10), "the order is not exceeded");
+        assert_eq!(after(1_001).memory_mib_s, Quantity(128), "the memory is the container's, however many GPUs it has");
+        assert_eq!(meter.limit_after(Duration::from_millis(1_999)), None);
+        assert!(meter.limit_after(Duration::from_millis(2_000)).unwrap().contains("maxUnits"));
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //! 4. `runc` starts it, and ends it at a limit; what a crashed worker left running is ended at the next start.
 //! 5. The outputs are read, and the folder is unmounted with all that the job wrote.
 //!
-//! Metering: `lease_s` is the time from the container's start to its end, rounded up. `cpu_ms` is the CPU time of its
-//! control group, `memory_mib_s` the memory that the job reserves (`limits.memory`) over the lease, `bytes_in` the
-//! inputs and `bytes_out` the outputs. Preparing the image and the folder is not billed.
+//! Metering: `lease_s` is the time from the container's start to its end, rounded up to seconds, times its GPUs where it
+//! holds several. `cpu_ms` is the CPU time of its control group, `memory_mib_s` the memory that the job reserves
+//! (`limits.memory`) over that time, `bytes_in` the inputs and `bytes_out` the outputs. Preparing the image and the folder
+//! is not billed.
 
 mod config;
 mod layout;
@@ -226,6 +227,11 @@ impl Executor for OciExecutor {
         if job.unit != Unit::LeaseS {
             return unsupported(format!("a container job cannot be billed in {}", job.unit));
         }
+        let devices = job.envelope.program.devices();
+        if job.max_units.get() < u64::from(devices) {
+            let units = job.max_units;
+            return unsupported(format!("maxUnits is {units}, which pays for no second of its {devices} GPUs"));
+        }
         let memory = job.require_memory(self.config.max_memory)?;
         if memory < LEAST_MEMORY {
             return unsupported(format!("limits.memory is {memory} bytes, a container needs {LEAST_MEMORY}"));
@@ -237,7 +243,7 @@ impl Executor for OciExecutor {
                 self.config.max_outputs
             ));
         }
-        if job.devices.len() != job.envelope.program.devices() as usize {
+        if job.devices.len() != devices as usize {
             return Err(ExecuteError::Node("the job was not given the devices that it asks for".into()));
         }
         job.check_blobs()

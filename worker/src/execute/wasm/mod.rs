@@ -9,14 +9,17 @@
 //! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
 //! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
 
+mod modules;
 mod compile;
 mod guest;
 mod meter;
 
-use super::{ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
+use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
+use bytes::Bytes;
 use compile::CompileError;
 use guest::{Guest, Halt, Stop};
 use meter::Meter;
+use modules::Modules;
 use protocol::job::{Kind, Program};
 use protocol::resource::Usage;
 use std::pin::pin;
@@ -42,6 +45,7 @@ pub struct WasmExecutor {
     config: WasmConfig,
     engine: Engine,
     linker: Linker<Guest>,
+    modules: Modules,
     /// Whether a compiler runs on past its job.
     runaway: AtomicBool,
 }
@@ -53,16 +57,30 @@ impl WasmExecutor {
         let engine = Engine::new(&engine_config()).map_err(node)?;
         let mut linker = Linker::new(&engine);
         guest::define_imports(&mut linker).map_err(node)?;
-        Ok(Self { config, engine, linker, runaway: AtomicBool::new(false) })
+        Ok(Self { config, engine, linker, modules: Modules::default(), runaway: AtomicBool::new(false) })
     }
 
-    fn compile(&self, job: &JobInput, stop: &Stop) -> Result<Module, ExecuteError> {
+    /// The job's module, compiled now or for an earlier job of this process.
+    fn module(&self, job: &JobInput, stop: &Stop) -> Result<Module, ExecuteError> {
+        let code = job.program()?;
+        let hash = job.envelope.program.code().map(|code| code.hash);
+        if let Some(module) = hash.and_then(|hash| self.modules.find(hash)) {
+            return Ok(module);
+        }
+        let module = self.compile(code, stop)?;
+        if let Some(hash) = hash {
+            self.modules.keep(hash, code.len(), module.clone());
+        }
+        Ok(module)
+    }
+
+    fn compile(&self, code: &Bytes, stop: &Stop) -> Result<Module, ExecuteError> {
         if self.must_restart() {
             let detail = "a compiler runs on past its job: this process must be replaced";
             return Err(ExecuteError::Node(detail.into()));
         }
         let usage = Usage::default();
-        compile::compile(&self.engine, job.program()?, stop).map_err(|error| {
+        compile::compile(&self.engine, code, stop).map_err(|error| {
             self.runaway.store(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
             match error {
                 CompileError::Module(detail) => ExecuteError::Program { detail, usage },
@@ -104,6 +122,20 @@ impl Executor for WasmExecutor {
         self.runaway.load(Ordering::Relaxed)
     }
 
+    fn compilations(&self) -> Compilations {
+        self.modules.count()
+    }
+
+    fn check(&self, job: &JobInput) -> Result<(), ExecuteError> {
+        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
+            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
+        };
+        job.require_toolchain(toolchain, TOOLCHAIN)?;
+        let memory = job.require_memory(self.config.max_memory)?;
+        require_outputs(job, self.config.max_outputs)?;
+        Meter::new(job, memory).map(drop)
+    }
+
     fn execute(
         &self,
         job: JobInput,
@@ -111,15 +143,11 @@ impl Executor for WasmExecutor {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Produced, ExecuteError> {
-        let Program::Wasm { toolchain, .. } = &job.envelope.program else {
-            return Err(ExecuteError::Unsupported("it is not a wasm job".into()));
-        };
-        job.require_toolchain(toolchain, TOOLCHAIN)?;
-        let memory = job.require_memory(self.config.max_memory)?;
-        require_outputs(&job, self.config.max_outputs)?;
+        self.check(&job)?;
+        let memory = job.envelope.limits.memory.get();
         let meter = Arc::new(Meter::new(&job, memory)?);
         let stop = Stop::new(job.envelope.limits.wall_ms.get(), cancel);
-        let module = self.compile(&job, &stop)?;
+        let module = self.module(&job, &stop)?;
 
         let guest = Guest::new(&job, memory, Arc::clone(&meter), stop);
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));

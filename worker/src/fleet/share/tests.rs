@@ -79,6 +79,7 @@ async fn play_after(script: Script, handed: u64) -> (Ended, Vec<Usage>, Nursery)
     let actor = std::thread::spawn(move || {
         let task = socket.listen();
         assert!(!task.is_empty());
+        socket.say(&json!({ "type": "begun", "id": 1 }));
         script(&socket);
         // It hangs up only once the supervisor has had its say.
         while !socket.listen().is_empty() {}
@@ -104,7 +105,8 @@ fn usage(cpu_ms: u64) -> Value {
 
 fn ended(id: u64, lengths: &[u64]) -> Value {
     let outcome = json!({ "produced": { "usage": usage(5), "lengths": lengths } });
-    json!({ "type": "ended", "id": id, "outcome": outcome, "spent": false })
+    let nothing = crate::execute::Compilations::default();
+    json!({ "type": "ended", "id": id, "outcome": outcome, "spent": false, "compilations": nothing })
 }
 
 #[tokio::test]
@@ -116,7 +118,7 @@ async fn an_honest_child_is_believed() {
     .await;
     assert_eq!(done.result.unwrap(), [Bytes::from_static(&[0; 4])]);
     let times: Vec<u64> = told.iter().map(|usage| usage.cpu_ms.get()).collect();
-    assert_eq!(times, [3, 5]);
+    assert_eq!(times, [0, 3, 5]);
 }
 
 /// What it was handed it can keep mapped, and that counts as the supervisor's memory.
@@ -136,7 +138,8 @@ async fn a_child_that_was_handed_much_is_replaced() {
 
 #[tokio::test]
 async fn whatever_breaks_the_protocol_is_the_nodes_failure() {
-    let cases: [(Script, &str); 8] = [
+    let cases: [(Script, &str); 9] = [
+        (|socket| socket.say(&json!({ "type": "begun", "id": 1 })), "out of turn"),
         (|socket| socket.shout(b"{"), "EOF"),
         (|socket| socket.shout(&[0xff; 60_000]), "expected value"),
         (|socket| socket.say(&ended(2, &[4])), "job 2"),
@@ -178,7 +181,7 @@ async fn usage_never_falls_whatever_a_child_says() {
     .await;
     assert!(done.result.is_ok());
     let times: Vec<u64> = told.iter().map(|usage| usage.cpu_ms.get()).collect();
-    assert_eq!(times, [50, 50, 60, 60, 60]);
+    assert_eq!(times, [0, 50, 50, 60, 60, 60]);
 }
 
 #[tokio::test]

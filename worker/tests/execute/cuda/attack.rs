@@ -1,7 +1,7 @@
 //! Programs that mean harm, or are broken. After each the device serves the next job.
 
 use super::job::{
-    EXECUTOR, FAULTS_PTX, adding, busy, config, in_ptx, job, program_error, run, source_job, stage_of, words,
+    EXECUTOR, FAULTS_PTX, adding, alone, busy, config, in_ptx, job, program_error, run, source_job, stage_of, words,
 };
 use protocol::amount::Quantity;
 use protocol::job::{Argument, Launch};
@@ -22,6 +22,7 @@ fn a_source_cannot_read_files() {
     let confined = program_error(source_job(source.as_bytes(), "f", 1, vec![]));
     assert!(!confined.contains("the_secret_is_out"), "{confined}");
     // The same source without the confinement shows that the test can fail.
+    let _alone = alone();
     let open = CudaExecutor::find(&CudaConfig { confine_compiler: false, ..config() }).unwrap();
     let shown = crate::sample::run(&open, source_job(source.as_bytes(), "f", 1, vec![])).unwrap_err().to_string();
     assert!(shown.contains("the_secret_is_out"), "{shown}");

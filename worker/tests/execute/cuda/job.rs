@@ -5,14 +5,16 @@ use bytes::Bytes;
 use protocol::amount::Quantity;
 use protocol::job::{Argument, Envelope, Language, Launch, Limits, OutputBuffer, Program, Stage, Verify};
 use protocol::resource::Unit;
-use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use worker::execute::{CudaConfig, CudaExecutor, Delivered, ExecuteError, JobInput};
 
 pub(crate) fn config() -> CudaConfig {
     CudaConfig { libraries: emulated_cuda::libraries().unwrap(), allow_emulated: true, ..CudaConfig::default() }
 }
 
-pub(super) static EXECUTOR: LazyLock<CudaExecutor> = LazyLock::new(|| CudaExecutor::find(&config()).unwrap());
+/// All tests of a process share it: a fault resets the one context that the device has there.
+pub(crate) static EXECUTOR: LazyLock<Arc<CudaExecutor>> =
+    LazyLock::new(|| Arc::new(CudaExecutor::find(&config()).unwrap()));
 
 /// Held for writing by a test that looks at what the driver counts.
 static COUNTED: RwLock<()> = RwLock::new(());
@@ -23,7 +25,7 @@ pub(super) fn alone() -> RwLockWriteGuard<'static, ()> {
 }
 
 /// Keeps tests that count off the device.
-pub(super) fn shared() -> RwLockReadGuard<'static, ()> {
+pub(crate) fn shared() -> RwLockReadGuard<'static, ()> {
     COUNTED.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -36,7 +38,7 @@ pub(super) fn run(job: JobInput) -> Result<Delivered, ExecuteError> {
 /// Runs a job while the caller holds [`alone`].
 pub(super) fn run_alone(job: JobInput) -> Result<Delivered, ExecuteError> {
     job.envelope.validate().unwrap();
-    crate::sample::run(&*EXECUTOR, job)
+    crate::sample::run(&**EXECUTOR, job)
 }
 
 pub(super) fn program_error(job: JobInput) -> String {

@@ -119,7 +119,7 @@ fn memory_in_small_pieces_makes_room_for_a_large_job() {
         }
         job
     };
-    assert!(worker::execute::Executor::memory(&*EXECUTOR) >= 900 << 20);
+    assert!(worker::execute::Executor::memory(&**EXECUTOR) >= 900 << 20);
     run_alone(half(6)).unwrap();
     assert!(emulated_cuda::counters().pooled_bytes >= 600 << 20);
     run_alone(half(1)).unwrap();

@@ -1,5 +1,6 @@
 //! CUDA: the executor that production uses, on the emulated device, with NVIDIA's own compiler.
 
+mod anchor;
 mod attack;
 mod code;
 mod compile;
