@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// Longest wait for the socket, the challenge and the welcome.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,6 +39,10 @@ const SILENCE: Duration = Duration::from_secs(35);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// How long an assigned job waits for a slot that is just becoming free.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// Largest frame of a keeper.
+const MAX_FRAME: usize = 256 << 10;
+/// Jobs beyond the slots that a keeper may have assigned at once: it may hear of an end a moment late.
+const EARLY: usize = 16;
 /// Acceptances that may wait to be counted.
 const QUEUE: usize = 1_024;
 
@@ -148,7 +153,8 @@ impl Connection {
         let keeper = info.keeper;
         self.check_terms(&info, keeper)?;
         let url = link.api.socket()?;
-        let (mut socket, _) = connect_async_with_config(url.as_str(), None, true).await?;
+        let bounds = WebSocketConfig::default().max_message_size(Some(MAX_FRAME)).max_frame_size(Some(MAX_FRAME));
+        let (mut socket, _) = connect_async_with_config(url.as_str(), Some(bounds), true).await?;
         let nonce = match next_frame(&mut socket).await? {
             ToWorker::Challenge { nonce } => nonce,
             other => return Err(ConnectError::Protocol(format!("{other:?} instead of a challenge"))),
@@ -239,7 +245,12 @@ impl Connection {
         match frame {
             ToWorker::Assign { order, .. } if self.drains_since.is_some_and(|since| since.elapsed() > drain::GRACE) => {
                 let job = order.order.id();
-                return self.decline(socket, job).await;
+                return self.decline(socket, job, drain::refusal()).await;
+            }
+            ToWorker::Assign { order, .. } if self.link.node.is_crowded(EARLY) => {
+                let refusal = Refusal::new(Code::Limited, "all slots of this worker are taken");
+                let job = order.order.id();
+                return self.decline(socket, job, refusal).await;
             }
             ToWorker::Assign { order, channel, price, cap } => {
                 self.offers.matched(order.order.resource, order.order.max_units);

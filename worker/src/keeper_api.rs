@@ -3,11 +3,14 @@
 use alloy::primitives::Address;
 use protocol::voucher::BatchNumber;
 use protocol::wire::{Info, ProofView};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use url::Url;
 
 /// Longest that a request to the keeper may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest document of a keeper that is read, in bytes; blobs have bounds of their own.
+const MAX_DOCUMENT: usize = 1 << 20;
 
 /// A request to the keeper failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,16 +68,22 @@ impl KeeperApi {
     }
 
     pub(crate) async fn fetch_info(&self) -> Result<Info, LinkError> {
-        Ok(self.get("v1/info").await?.json().await?)
+        self.read("v1/info").await
     }
 
     /// The provider's leaf in a batch with its proof; not checked yet.
     pub(crate) async fn fetch_proof(&self, batch: BatchNumber, provider: Address) -> Result<ProofView, LinkError> {
-        Ok(self.get(&format!("v1/batches/{batch}/proofs/{provider}")).await?.json().await?)
+        self.read(&format!("v1/batches/{batch}/proofs/{provider}")).await
     }
 
     pub(crate) fn url(&self, path: &str) -> Result<Url, LinkError> {
         self.base.join(path).map_err(|error| LinkError::Address(error.to_string()))
+    }
+
+    /// A document of the keeper's, which is never large.
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, LinkError> {
+        let text = bounded(self.get(path).await?).await?;
+        serde_json::from_slice(&text).map_err(|error| LinkError::Refused(format!("{path} cannot be read: {error}")))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<reqwest::Response, LinkError> {
@@ -88,8 +97,8 @@ pub(crate) async fn answer(what: &str, response: reqwest::Response) -> Result<re
     if status.is_success() {
         return Ok(response);
     }
-    let said = response.text().await.unwrap_or_default();
-    let said = serde_json::from_str::<serde_json::Value>(&said)
+    let said = bounded(response).await.unwrap_or_default();
+    let said = serde_json::from_slice::<serde_json::Value>(&said)
         .ok()
         .and_then(|problem| problem.get("detail").and_then(|detail| detail.as_str().map(str::to_owned)))
         .unwrap_or_else(|| status.to_string());
@@ -98,4 +107,48 @@ pub(crate) async fn answer(what: &str, response: reqwest::Response) -> Result<re
         408 | 425 | 429 | 500.. => LinkError::Unreachable(said),
         _ => LinkError::Refused(said),
     })
+}
+
+/// The body of an answer; one that has no end must not fill the memory.
+async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, LinkError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_DOCUMENT {
+            return Err(LinkError::Refused(format!("it sent more than {MAX_DOCUMENT} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use bytes::Bytes;
+
+    fn endless() -> Body {
+        Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 16]))))
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_cut_off() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let proofs = get(async || (StatusCode::BAD_REQUEST, endless()));
+        let routes = Router::new().route("/v1/info", get(async || endless())).fallback_service(proofs);
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+        let api = KeeperApi::new(base.parse().unwrap()).unwrap();
+        let answers = async {
+            let info = api.fetch_info().await.err().unwrap();
+            assert!(matches!(&info, LinkError::Refused(text) if text.contains("1048576 bytes")), "{info}");
+            let proof = api.fetch_proof(1, Address::ZERO).await.err().unwrap();
+            assert!(matches!(&proof, LinkError::Refused(text) if text.contains("400")), "{proof}");
+        };
+        tokio::time::timeout(Duration::from_secs(20), answers).await.expect("it reads on and on");
+        server.abort();
+    }
 }

@@ -143,6 +143,11 @@ impl Node {
         }
     }
 
+    /// Whether so many more jobs are held than there are slots that another one could only wait in vain.
+    pub(crate) fn is_crowded(&self, more: usize) -> bool {
+        lock(&self.running).len() >= (self.config.slots as usize).saturating_add(more)
+    }
+
     /// Stops a job; `false` where it does not run here.
     pub(crate) fn stop(&self, job: JobId, reason: Refusal) -> bool {
         let stop = lock(&self.running).get(&job).cloned();

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of a refusal's sentence. It may quote what somebody sent, and must fit into a frame in any escaping.
+const MAX_DETAIL: usize = 16 << 10;
+
 /// Why something was refused, for programs; every refusal carries a sentence for people as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,7 +79,7 @@ impl Code {
 
 /// A refusal: a reason for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Parts")]
 #[error("{detail}")]
 pub struct Refusal {
     /// For programs.
@@ -85,9 +88,63 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// A refusal as somebody else wrote it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parts {
+    code: Code,
+    detail: String,
+}
+
+impl From<Parts> for Refusal {
+    fn from(Parts { code, detail }: Parts) -> Self {
+        Self::new(code, detail)
+    }
+}
+
 impl Refusal {
-    /// A refusal from its parts.
+    /// A refusal from its parts. What could move a reader's cursor is taken out of the sentence, which is cut to
+    /// 16 KiB.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        let mut detail: String = detail.into();
+        if detail.len() > MAX_DETAIL {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
+            detail.push('…');
+        }
+        let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+        if !detail.chars().all(is_plain) {
+            detail = detail.chars().map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
+        }
+        Self { code, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Envelope, MAX_ENVELOPE_BYTES};
+    use crate::order::JobId;
+    use crate::wire::FromWorker;
+    use alloy::primitives::{B256, keccak256};
+
+    #[test]
+    fn a_refusal_that_quotes_an_envelope_fits_into_a_frame() {
+        // Quoted for people, a character that cannot be seen takes three times the room.
+        let text = format!("{{\"version\":\"{}\"}}", "\u{200b}".repeat((MAX_ENVELOPE_BYTES - 16) / 3));
+        let error = Envelope::from_bytes(text.as_bytes(), keccak256(&text)).unwrap_err().to_string();
+        assert!(error.len() > 2 * MAX_ENVELOPE_BYTES, "{} bytes", error.len());
+        let refusal = Refusal::new(Code::BadEnvelope, error);
+        let frame = serde_json::to_string(&FromWorker::Failed { job: JobId(B256::ZERO), refusal }).unwrap();
+        assert!(frame.len() < 64 << 10, "{} bytes", frame.len());
+    }
+
+    #[test]
+    fn a_refusal_moves_nobodys_cursor() {
+        let refusal = Refusal::new(Code::ProgramFailed, "a\u{1b}[2Jb\r\nc\td\u{9b}1m");
+        assert_eq!(refusal.detail, "a\u{fffd}[2Jb\u{fffd}\nc\td\u{fffd}1m");
+        let of_another = r#"{"code":"program_failed","detail":"a\u001b[2Jb"}"#;
+        assert_eq!(serde_json::from_str::<Refusal>(of_another).unwrap().detail, "a\u{fffd}[2Jb");
+        let long = Refusal::new(Code::ProgramFailed, "ä".repeat(MAX_DETAIL));
+        assert!(long.detail.ends_with('…') && long.detail.len() <= MAX_DETAIL + 3);
     }
 }

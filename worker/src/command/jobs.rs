@@ -1,7 +1,7 @@
 //! `capa-worker jobs`: what this worker ran, from its ledger; also while it runs.
 
 use super::File;
-use super::print::{print, table};
+use super::print::{line, print, table};
 use crate::ledger::{JobRow, JobStage, Ledger};
 use alloy::primitives::Address;
 use clap::Args;
@@ -79,7 +79,7 @@ pub(super) async fn run(args: Jobs) -> anyhow::Result<ExitCode> {
             view.billed.to_capa(),
             view.paid.to_capa(),
             view.keeper.map_or_else(|| "direct".to_owned(), |keeper| keeper.to_string()),
-            view.reason.clone().unwrap_or_default(),
+            view.reason.as_deref().map(line).unwrap_or_default(),
         ]);
     }
     print(args.json, &views, &shown.to_string())?;

@@ -2,7 +2,6 @@
 
 use super::Connection;
 use super::frames::{ConnectError, Socket, send};
-use crate::drain;
 use crate::ledger::{JobRow, JobStage};
 use crate::node::{HOLD_SECONDS, now};
 use crate::outlet::Outlet;
@@ -11,14 +10,19 @@ use protocol::order::JobId;
 use protocol::wire::{Code, FromWorker, Refusal};
 
 impl Connection {
-    /// Refuses a job that was assigned during the drain. One that is held already is reported as it stands.
-    pub(super) async fn decline(&mut self, socket: &mut Socket, job: JobId) -> Result<(), ConnectError> {
+    /// Refuses a job without writing it down. One that is held already is reported as it stands.
+    pub(super) async fn decline(
+        &mut self,
+        socket: &mut Socket,
+        job: JobId,
+        refusal: Refusal,
+    ) -> Result<(), ConnectError> {
         if self.link.node.ledger.job(job).await?.is_some() {
             self.sent.remove(&job);
             self.link.changed(job);
             return Ok(());
         }
-        send(socket, &FromWorker::Failed { job, refusal: drain::refusal() }).await
+        send(socket, &FromWorker::Failed { job, refusal }).await
     }
 
     /// The keeper will not take a receipt. Only the newest one decides: older ones may merely have come twice.

@@ -5,7 +5,9 @@ use alloy::primitives::{B256, keccak256};
 use bytes::Bytes;
 use protocol::amount::Quantity;
 use protocol::job::Blob;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
@@ -28,6 +30,8 @@ impl BlobStore {
     /// Opens the folder and counts what it holds.
     pub(crate) fn open(folder: PathBuf, max_blob: Quantity, max_store: Quantity) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
+        // They are the clients' own; the data folder may have been made by somebody who lets others in.
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
         let mut used = 0u64;
         for (path, length, _) in files(&folder)? {
             if path.extension().is_some() {
@@ -149,6 +153,8 @@ mod tests {
     async fn blobs_come_back_by_their_hash_only() {
         let folder = Folder::new();
         let blobs = store(&folder);
+        let mode = std::fs::metadata(folder.0.join("blobs")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "another user of the machine could read what clients send");
         let hash = keccak256("12345678");
         assert_eq!(blobs.get(hash, 8).await, Err(BlobError::Missing(hash)));
         blobs.put(hash, Bytes::from_static(b"12345678")).await.unwrap();

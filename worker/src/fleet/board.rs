@@ -34,6 +34,8 @@ struct Waiter {
 struct Place {
     device: Device,
     state: State,
+    /// Why it must not be used, found out while somebody had it.
+    condemned: Option<String>,
 }
 
 enum State {
@@ -109,7 +111,7 @@ pub(super) struct Seat {
 impl Board {
     pub(super) fn new(cpus: u32, gpus: &[u32]) -> Arc<Self> {
         let devices = (0..cpus).map(Device::Cpu).chain(gpus.iter().copied().map(Device::Gpu));
-        let places = devices.map(|device| Place { device, state: State::Free(None) }).collect();
+        let places = devices.map(|device| Place { device, state: State::Free(None), condemned: None }).collect();
         Arc::new(Self(Mutex::new(Contents { places, cpu_queue: VecDeque::new(), gpu_queue: VecDeque::new() })))
     }
 
@@ -190,11 +192,27 @@ impl Board {
         ready.map(|place| place.device).collect()
     }
 
-    /// Gives a lost device back to the jobs; `false` where it was not lost.
+    /// Remembers what is wrong with a device that somebody has, or that is being tried again; `false` where it is free.
+    pub(super) fn condemn(&self, device: Device, reason: &str) -> bool {
+        let mut contents = lock(&self.0);
+        let taken = |place: &&mut Place| place.device == device && !matches!(place.state, State::Free(_));
+        contents.places.iter_mut().find(taken).map(|place| place.condemned = Some(reason.to_owned())).is_some()
+    }
+
+    /// Tells once what was found to be wrong with a device that somebody has.
+    pub(super) fn take_condemned(&self, device: Device) -> Option<String> {
+        lock(&self.0).places.iter_mut().find(|place| place.device == device)?.condemned.take()
+    }
+
+    /// Gives a lost device back to the jobs; `false` where it was not lost, or was condemned meanwhile.
     pub(super) fn recover(self: &Arc<Self>, device: Device) -> bool {
         let mut contents = lock(&self.0);
-        let Some(state) = contents.lost(device) else { return false };
-        *state = State::Free(None);
+        let Some(place) = contents.lost(device) else { return false };
+        if let Some(reason) = place.condemned.take() {
+            place.state = State::Lost(Lost::new(reason, None));
+            return false;
+        }
+        place.state = State::Free(None);
         drop(contents);
         self.serve();
         true
@@ -202,15 +220,15 @@ impl Board {
 
     /// The process that held a lost device, and is gone.
     pub(super) fn take_undead(&self, device: Device) -> Option<Undead> {
-        match lock(&self.0).lost(device) {
-            Some(State::Lost(lost)) => lost.undead.take(),
-            _ => None,
+        match &mut lock(&self.0).lost(device)?.state {
+            State::Lost(lost) => lost.undead.take(),
+            State::Free(_) | State::Leased => None,
         }
     }
 
     /// A lost device was tried in vain: it is left alone for twice as long.
     pub(super) fn postpone(&self, device: Device, lost: Lost) {
-        if let Some(State::Lost(before)) = lock(&self.0).lost(device) {
+        if let Some(Place { state: State::Lost(before), .. }) = lock(&self.0).lost(device) {
             let rest = (before.rest * 2).min(LONGEST_REST);
             *before = Lost { rest, ..lost };
         }
@@ -232,10 +250,10 @@ impl Contents {
         if gpu { &mut self.gpu_queue } else { &mut self.cpu_queue }
     }
 
-    /// The state of a lost device.
-    fn lost(&mut self, device: Device) -> Option<&mut State> {
+    /// The place of a lost device.
+    fn lost(&mut self, device: Device) -> Option<&mut Place> {
         let lost = |place: &&mut Place| place.device == device && matches!(place.state, State::Lost(_));
-        self.places.iter_mut().find(lost).map(|place| &mut place.state)
+        self.places.iter_mut().find(lost)
     }
 
     /// Devices for the first job that waits, if there are enough: first those where the tenant's own child waits, then
@@ -391,6 +409,23 @@ mod tests {
             }
         }
         assert!(board.recoverable().is_empty());
+    }
+
+    #[test]
+    fn a_device_that_is_found_broken_while_it_is_tried_again_stays_lost() {
+        let board = Board::new(0, &[0]);
+        let device = Device::Gpu(0);
+        assert!(!board.condemn(device, "it is free"));
+        let mut lease = board.lease_device(device).unwrap();
+        assert!(board.condemn(device, "while a job has it"));
+        assert_eq!(board.take_condemned(device).unwrap(), "while a job has it");
+        assert_eq!(board.take_condemned(device), None);
+        lease.seats[0].lost = Some(Lost::new("before".into(), None));
+        drop(lease);
+        assert!(board.condemn(device, "found in the trial"));
+        assert!(!board.recover(device));
+        assert_eq!(board.view()[0].1, DeviceState::Quarantined("found in the trial".into()));
+        assert!(board.recover(device));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Child {
     pub(super) facts: Facts,
     /// Number of its next job.
     pub(super) next: u64,
+    /// Bytes of shared memory that it was handed in all.
+    pub(super) handed: u64,
     /// Its user, given to nobody else while it lives.
     pub(super) _user: Option<Uid>,
 }

@@ -46,6 +46,10 @@ impl Shared {
         progress: watch::Sender<Usage>,
         cancel: CancellationToken,
     ) -> Result<Delivered, ExecuteError> {
+        // Such a program is held by its executor, whatever holds the children.
+        if let Some(isolation) = executor.isolation() {
+            self.config.sandbox.admit(tenant, isolation).map_err(ExecuteError::Unsupported)?;
+        }
         let gpus = job.envelope.program.devices();
         let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
         job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();

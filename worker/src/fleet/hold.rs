@@ -19,19 +19,32 @@ impl Shared {
     pub(super) fn hold(self: &Arc<Self>, gpus: &[u32], stop: &CancellationToken) -> Held {
         let mut holders = lock(&self.holders);
         for number in gpus {
-            holders.insert(*number, Holder { stop: stop.clone(), condemned: None });
+            // It may have been condemned while a process was being made for the job.
+            let condemned = self.board.take_condemned(Device::Gpu(*number));
+            if condemned.is_some() {
+                stop.cancel();
+            }
+            holders.insert(*number, Holder { stop: stop.clone(), condemned });
         }
         Held { shared: self.clone(), gpus: gpus.to_vec() }
     }
 
     /// Takes a GPU out of use, with the job that has it.
     pub(super) fn quarantine(self: &Arc<Self>, gpu: u32, reason: &str) {
-        if let Some(holder) = lock(&self.holders).get_mut(&gpu) {
-            holder.condemned = Some(reason.to_owned());
-            holder.stop.cancel();
-            return;
+        let device = Device::Gpu(gpu);
+        {
+            let mut holders = lock(&self.holders);
+            if let Some(holder) = holders.get_mut(&gpu) {
+                holder.condemned = Some(reason.to_owned());
+                holder.stop.cancel();
+                return;
+            }
+            // Whoever has it finds that when its job begins, or when it gives it back.
+            if self.board.condemn(device, reason) {
+                return;
+            }
         }
-        self.lose(Device::Gpu(gpu), Lost::new(reason.to_owned(), None));
+        self.lose(device, Lost::new(reason.to_owned(), None));
     }
 
     /// Takes a device out of use with the lease of the job that had it.

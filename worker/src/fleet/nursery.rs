@@ -179,7 +179,7 @@ impl Nursery {
             Ok((process, channel, mut facts)) => {
                 facts.isolation.cgroup = cgroup.as_ref().map_or(0, Cgroup::version);
                 facts.missing.extend(without);
-                Ok(Child { site, process, channel, cgroup, facts, next: 1, _user: user })
+                Ok(Child { site, process, channel, cgroup, facts, next: 1, handed: 0, _user: user })
             }
             Err(error) => {
                 let error = give_up(error, user);

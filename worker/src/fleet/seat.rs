@@ -144,7 +144,16 @@ impl Shared {
     }
 
     /// Gives devices back, and tells everybody if some of them are lost.
-    pub(super) fn give_back(self: &Arc<Self>, lease: Lease) {
+    pub(super) fn give_back(self: &Arc<Self>, mut lease: Lease) {
+        // Whoever condemns a device waits until it is clear whose it is.
+        let holders = lock(&self.holders);
+        for seat in lease.seats.iter_mut().filter(|seat| seat.lost.is_none()) {
+            let Some(reason) = self.board.take_condemned(seat.device) else { continue };
+            seat.lost = Some(Lost::new(reason, None));
+            if let Some(warm) = seat.warm.take() {
+                self.end_later(warm.child);
+            }
+        }
         let lost: Vec<Device> = lease.seats.iter().filter(|seat| seat.lost.is_some()).map(|seat| seat.device).collect();
         for seat in &lease.seats {
             if let Some(lost) = &seat.lost {
@@ -152,6 +161,7 @@ impl Shared {
             }
         }
         drop(lease);
+        drop(holders);
         if lost.is_empty() {
             return;
         }
@@ -162,7 +172,7 @@ impl Shared {
     }
 
     /// Ends the blank children of a site that is lost: they would keep it from being repaired.
-    fn discard(self: &Arc<Self>, site: Site) {
+    pub(super) fn discard(self: &Arc<Self>, site: Site) {
         for child in self.nursery.drain(site) {
             self.end_later(child);
         }

@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// A child may speak this often before it is flooding: twice as often as it should, and some more.
 const MESSAGE_INTERVAL_MS: u64 = 25;
 const MESSAGE_BURST: u64 = 64;
+/// A child that was handed so many bytes of shared memory is replaced: it may have kept all of them mapped, and what
+/// the supervisor wrote there counts as the supervisor's own memory.
+const MOST_HANDED: u64 = 4 << 30;
 /// Longest wall time of a job; larger ones are cut to this, which is beyond any machine's uptime.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How long the last words of a process that ended may take to be known.
@@ -126,6 +129,7 @@ impl Watch {
 
     async fn send(&mut self, child: &mut Child, rank: u32, terms: &Terms<'_>, outputs: &Outputs) -> Result<(), Break> {
         child.next += 1;
+        child.handed = child.handed.saturating_add(terms.work.handed);
         let task = Task { id: self.id, rank, unit: terms.work.unit, max_units: terms.work.max_units };
         self.begin = Instant::now();
         say(child, &ToRunner::Job(task), &terms.work.descriptors(outputs)).await
@@ -244,7 +248,7 @@ impl Watch {
             Err(ExecuteError::Limit { .. } | ExecuteError::Cancelled { .. }) => child.site == Site::Cpu,
             Err(ExecuteError::Node(_)) => false,
         };
-        if is_fit && !spent {
+        if is_fit && !spent && child.handed < MOST_HANDED {
             return self.ended(Some(child), None, result);
         }
         let undead = nursery.retire(child).await.err();

@@ -66,11 +66,15 @@ impl Shared {
         if let Some(undead) = self.board.take_undead(device) {
             self.nursery.bury(&undead);
         }
+        // What was known before this trial is what it is about.
+        self.board.take_condemned(device);
         match self.nursery.make(device.site()).await {
             Ok(child) => {
                 self.admit(child);
                 if self.board.recover(device) {
                     observe::device_recovered(&device);
+                } else {
+                    self.discard(device.site());
                 }
             }
             Err(error) => self.board.postpone(device, Lost::by(error)),

@@ -8,6 +8,8 @@ use protocol::job::{Envelope, Kind};
 use protocol::resource::Unit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// Shared memory is given by the page.
+const PAGE: u64 = 4 << 10;
 /// Copies of more than this many bytes are made on a thread of their own.
 const LARGE: u64 = 1 << 20;
 
@@ -18,6 +20,8 @@ pub(super) struct Work {
     pub(super) max_units: Quantity,
     /// Memory that it needs in its process, beside the process' own.
     pub(super) memory: u64,
+    /// Bytes of shared memory that one device's child is handed.
+    pub(super) handed: u64,
     /// How long one device's part of each output is.
     parts: Vec<u64>,
     sealed: Vec<OwnedFd>,
@@ -34,7 +38,10 @@ impl Work {
     }
 
     pub(super) fn seal(job: &JobInput) -> Result<Self, SandboxError> {
-        let envelope = memory::sealed(&job.envelope.to_bytes())?;
+        let envelope = job.envelope.to_bytes();
+        let lengths = std::iter::once(&envelope[..]).chain(job.blobs.iter().map(|blob| &blob[..]));
+        let inputs_handed = lengths.map(|bytes| pages(bytes.len() as u64)).fold(0, u64::saturating_add);
+        let envelope = memory::sealed(&envelope)?;
         let blobs = job.blobs.iter().map(|blob| memory::sealed(blob));
         let sealed = std::iter::once(Ok(envelope)).chain(blobs).collect::<Result<_, _>>()?;
         let parts: Vec<u64> = job.output_lengths().map(|length| length as u64).collect();
@@ -50,6 +57,7 @@ impl Work {
             unit: job.unit,
             max_units: job.max_units,
             memory: limit.saturating_add(outputs),
+            handed: parts.iter().map(|length| pages(*length)).fold(inputs_handed, u64::saturating_add),
             parts,
             sealed,
             envelope: job.envelope.clone(),
@@ -104,6 +112,11 @@ pub(super) fn join(mut parts: Vec<Vec<Bytes>>) -> Vec<Bytes> {
         output.freeze()
     };
     (0..count).map(whole).collect()
+}
+
+/// What memory of this length takes.
+const fn pages(length: u64) -> u64 {
+    length.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
 async fn in_background<T: Send + 'static>(

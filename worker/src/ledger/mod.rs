@@ -27,7 +27,8 @@ use protocol::amount::Amount;
 use protocol::order::JobId;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the ledger in `folder`, making it where there is none.
     pub async fn open(folder: &Path) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(folder)?;
+        // What others of this machine's users may not see: vouchers, and the blobs of clients.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let lock = lock(folder).await?;
         let options = SqliteConnectOptions::new()
             .filename(folder.join("ledger.sqlite"))

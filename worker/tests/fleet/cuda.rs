@@ -2,14 +2,17 @@
 
 use crate::setup::{ALICE, BOB, Site, blob, children, is_running, kill, until};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use protocol::amount::Quantity;
 use protocol::job::{Argument, Envelope, Kind, Language, Launch, Limits, OutputBuffer, Program, Stage, Verify};
 use protocol::resource::{Unit, Usage};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use worker::execute::{CudaConfig, ExecuteError, JobInput};
-use worker::fleet::{Device, DeviceState, FleetConfig};
+use worker::fleet::{Device, DeviceState, FleetConfig, Reaper};
+use worker::sandbox::{Exit, Process, Unkillable};
 
 const FAULTS: &[u8] = include_bytes!("../../../testkit/emulated-cuda/kernels/faults.cu");
 
@@ -228,5 +231,39 @@ async fn a_payer_whose_sources_only_compile_is_refused_after_a_while() {
     let refused = site.fleet.admit(stranger).unwrap_err();
     assert!(refused.contains("beyond what they were billed for"), "{refused}");
     assert_eq!(site.fleet.admit(BOB), Ok(()), "nobody else is");
+    serves(&site, BOB).await;
+}
+
+/// Takes its time to tell that a process is gone.
+struct Slow;
+
+impl Reaper for Slow {
+    fn reap(&self, process: Process, deadline: Duration) -> BoxFuture<'static, Result<Exit, Box<Unkillable>>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            process.reap(deadline).await
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gpu_that_is_found_broken_before_its_job_begins_takes_none() {
+    let site = Site::with_reaper(Arc::new(Slow), emulated).await;
+    serves(&site, ALICE).await;
+    // Bob's job has the GPU already, and waits for the end of Alice's process.
+    let run = tokio::spawn({
+        let fleet = site.fleet.clone();
+        let nobody = watch::channel(Usage::default()).0;
+        async move { fleet.execute(BOB, take_time(1), nobody, CancellationToken::new()).await }
+    });
+    until("the job's turn", || (site.fleet.devices()[0].1 == DeviceState::Busy).then_some(())).await;
+    site.fleet.quarantine(0, "Xid 48: a memory error");
+    match run.await.unwrap() {
+        Err(ExecuteError::Node(text)) => assert!(text.contains("Xid 48"), "{text}"),
+        other => panic!("not the node's failure: {other:?}"),
+    }
+    let (_, state) = site.fleet.devices()[0].clone();
+    assert!(matches!(&state, DeviceState::Quarantined(reason) if reason.contains("Xid 48")), "{state:?}");
+    until("the end of the quarantine", || (site.fleet.devices()[0].1 == DeviceState::Free).then_some(())).await;
     serves(&site, BOB).await;
 }

@@ -82,9 +82,12 @@ pub(crate) fn children(folder: &Path) -> Vec<u32> {
     list.iter().map(|entry| entry["identity"]["pid"].as_u64().unwrap() as u32).collect()
 }
 
+/// Its first thread may have ended before the others have.
 pub(crate) fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rfind(") ").is_some_and(|end| !stat[end + 2..].starts_with(['Z', 'X']))
+    let ends = |stat: &str| stat.rfind(") ").is_none_or(|end| stat[end + 2..].starts_with(['Z', 'X']));
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+    stats.any(|stat| !ends(&stat))
 }
 
 pub(crate) fn kill(pid: u32) {

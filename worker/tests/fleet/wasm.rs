@@ -302,3 +302,32 @@ async fn closing_ends_every_child() {
         assert!(!is_running(pid), "{pid} still runs");
     }
 }
+
+/// A few kilobytes that keep a compiler busy for hours: loops in each other, and locals that change in the innermost.
+fn compiler_bomb() -> String {
+    let (locals, depth) = (6_000, 300);
+    let step = |i| format!("(local.set {i} (i32.add (local.get {i}) (i32.const 1)))");
+    format!(
+        r#"(module (memory (export "memory") 1) (func (export "run") (result i32) (local {}) {}{}{} (i32.const 0)))"#,
+        "i32 ".repeat(locals),
+        "(loop ".repeat(depth),
+        (0..locals).map(step).collect::<String>(),
+        "(br_if 0 (local.get 0)))".repeat(depth),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_keeps_the_compiler_busy_ends_with_its_process() {
+    let site = Site::start(|config| config.sandbox.grace_ms = 20_000).await;
+    let busy = site.only_child().await;
+    let mut bomb = wasm(&compiler_bomb(), vec![], 8);
+    bomb.envelope.limits.wall_ms = Quantity(500);
+    let begin = Instant::now();
+    match site.run(ALICE, bomb).await {
+        Err(ExecuteError::Limit { detail, .. }) => assert!(detail.contains("longer than its wall time"), "{detail}"),
+        other => panic!("not a limit: {other:?}"),
+    }
+    assert!(begin.elapsed() < Duration::from_secs(15), "it was left to the supervisor: {:?}", begin.elapsed());
+    assert!(!is_running(busy), "the compiler goes on in it");
+    site.serves(ALICE).await;
+}

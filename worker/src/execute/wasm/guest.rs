@@ -4,7 +4,7 @@ use super::super::JobInput;
 use super::meter::Meter;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Caller, Extern, Linker, ResourceLimiter, Trap};
 
@@ -53,6 +53,10 @@ pub(super) struct Stop {
 }
 
 impl Stop {
+    pub(super) fn new(wall_ms: u64, cancel: CancellationToken) -> Self {
+        Self { deadline: Instant::now() + Duration::from_millis(wall_ms), cancel }
+    }
+
     pub(super) fn check(&self) -> Result<(), Halt> {
         if self.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
@@ -79,16 +83,10 @@ struct Output {
 }
 
 impl Guest {
-    pub(super) fn new(
-        job: &JobInput,
-        memory: u64,
-        meter: Arc<Meter>,
-        deadline: Instant,
-        cancel: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(job: &JobInput, memory: u64, meter: Arc<Meter>, stop: Stop) -> Self {
         let output = |declared: u64| Output { declared, written: Vec::new() };
         Self {
-            stop: Stop { deadline, cancel },
+            stop,
             inputs: job.inputs().to_vec(),
             outputs: job.envelope.outputs.iter().map(|buffer| output(buffer.length.get())).collect(),
             memory: usize::try_from(memory).unwrap_or(usize::MAX),

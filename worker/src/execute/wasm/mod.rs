@@ -10,30 +10,31 @@
 //! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
 
 mod modules;
+mod compile;
 mod guest;
 mod meter;
 
 use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
-use guest::{Guest, Halt};
+use bytes::Bytes;
+use compile::CompileError;
+use guest::{Guest, Halt, Stop};
 use meter::Meter;
 use modules::Modules;
 use protocol::job::{Kind, Program};
 use protocol::resource::Usage;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wasmtime::{Config, Engine, ExternType, Linker, Module, Store, Trap};
+use wasmtime::{Config, Engine, Linker, Module, Store, Trap};
 
 #[cfg(doc)]
 use protocol::resource::FUEL_PER_CPU_MS;
 
 /// Fuel between two checks of the limits: two vCPU-milliseconds.
 const SLICE_FUEL: u64 = 4_000_000;
-/// Largest module. Compiling cannot be interrupted, and its time is not billed.
-const MAX_MODULE_BYTES: usize = 8 << 20;
 /// Bytes of native stack for the guest; fixed, because running out of it is a result too.
 const STACK_BYTES: usize = 512 << 10;
 /// What counts the fuel. Another major version may count differently.
@@ -45,6 +46,8 @@ pub struct WasmExecutor {
     engine: Engine,
     linker: Linker<Guest>,
     modules: Modules,
+    /// Whether a compiler runs on past its job.
+    runaway: AtomicBool,
 }
 
 impl WasmExecutor {
@@ -54,44 +57,39 @@ impl WasmExecutor {
         let engine = Engine::new(&engine_config()).map_err(node)?;
         let mut linker = Linker::new(&engine);
         guest::define_imports(&mut linker).map_err(node)?;
-        Ok(Self { config, engine, linker, modules: Modules::default() })
+        Ok(Self { config, engine, linker, modules: Modules::default(), runaway: AtomicBool::new(false) })
     }
 
     /// The job's module, compiled now or for an earlier job of this process.
-    fn module(&self, job: &JobInput) -> Result<Module, ExecuteError> {
+    fn module(&self, job: &JobInput, stop: &Stop) -> Result<Module, ExecuteError> {
         let code = job.program()?;
         let hash = job.envelope.program.code().map(|code| code.hash);
         if let Some(module) = hash.and_then(|hash| self.modules.find(hash)) {
             return Ok(module);
         }
-        let module = self.compile(code)?;
+        let module = self.compile(code, stop)?;
         if let Some(hash) = hash {
             self.modules.keep(hash, code.len(), module.clone());
         }
         Ok(module)
     }
 
-    fn compile(&self, code: &[u8]) -> Result<Module, ExecuteError> {
-        let refuse = |detail| Err(ExecuteError::Program { detail, usage: Usage::default() });
-        if code.len() > MAX_MODULE_BYTES {
-            return refuse(format!("the module has {} bytes, at most {MAX_MODULE_BYTES} are compiled", code.len()));
+    fn compile(&self, code: &Bytes, stop: &Stop) -> Result<Module, ExecuteError> {
+        if self.must_restart() {
+            let detail = "a compiler runs on past its job: this process must be replaced";
+            return Err(ExecuteError::Node(detail.into()));
         }
-        let module = match Module::from_binary(&self.engine, code) {
-            Ok(module) => module,
-            Err(error) => return refuse(format!("the module does not compile: {error:#}")),
-        };
-        if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
-            return refuse("the module does not export its memory as `memory`".into());
-        }
-        let run = match module.get_export("run") {
-            Some(ExternType::Func(run)) => run,
-            _ => return refuse("the module does not export a function `run`".into()),
-        };
-        let results: Vec<_> = run.results().collect();
-        if run.params().len() != 0 || !matches!(results.as_slice(), [wasmtime::ValType::I32]) {
-            return refuse("the exported function `run` must take nothing and return an i32".into());
-        }
-        Ok(module)
+        let usage = Usage::default();
+        compile::compile(&self.engine, code, stop).map_err(|error| {
+            self.runaway.store(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
+            match error {
+                CompileError::Module(detail) => ExecuteError::Program { detail, usage },
+                CompileError::Runaway(None) => ExecuteError::Program { detail: CompileError::too_long(), usage },
+                CompileError::Runaway(Some(Halt::Cancelled)) => ExecuteError::Cancelled { usage },
+                CompileError::Runaway(Some(halt)) => ExecuteError::Limit { detail: halt.to_string(), usage },
+                CompileError::Node(detail) => ExecuteError::Node(detail),
+            }
+        })
     }
 
     fn store(&self, guest: Guest, fuel: u64) -> wasmtime::Result<Store<Guest>> {
@@ -120,6 +118,10 @@ impl Executor for WasmExecutor {
         self.config.max_memory
     }
 
+    fn must_restart(&self) -> bool {
+        self.runaway.load(Ordering::Relaxed)
+    }
+
     fn compilations(&self) -> Compilations {
         self.modules.count()
     }
@@ -144,10 +146,10 @@ impl Executor for WasmExecutor {
         self.check(&job)?;
         let memory = job.envelope.limits.memory.get();
         let meter = Arc::new(Meter::new(&job, memory)?);
-        let deadline = Instant::now() + Duration::from_millis(job.envelope.limits.wall_ms.get());
-        let module = self.module(&job)?;
+        let stop = Stop::new(job.envelope.limits.wall_ms.get(), cancel);
+        let module = self.module(&job, &stop)?;
 
-        let guest = Guest::new(&job, memory, Arc::clone(&meter), deadline, cancel.clone());
+        let guest = Guest::new(&job, memory, Arc::clone(&meter), stop);
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));
         let mut store = self.store(guest, meter.fuel_limit()).map_err(node)?;
         let outcome = self.drive(&mut store, &module, &meter, &progress);

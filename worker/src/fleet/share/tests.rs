@@ -55,6 +55,15 @@ fn work() -> Work {
 
 /// Runs a job in a child that follows a script; what became of it, and what the supervisor told of its progress.
 async fn play(script: Script) -> (Ended, Vec<Usage>) {
+    let (mut ended, told, nursery) = play_after(script, 0).await;
+    if let Some(child) = ended.child.take() {
+        nursery.retire(child).await.unwrap();
+    }
+    (ended, told)
+}
+
+/// The same, in a child that was handed so much before; it is not ended.
+async fn play_after(script: Script, handed: u64) -> (Ended, Vec<Usage>, Nursery) {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = crate::config::SandboxConfig::default();
     let config = FleetConfig::new("none".into(), folder.path().into(), 1, Default::default(), sandbox);
@@ -66,7 +75,7 @@ async fn play(script: Script) -> (Ended, Vec<Usage>) {
     let spawn = Spawn { program: "sleep".into(), arguments: vec!["60".into()], environment: vec![], stdin };
     let facts = Facts { abilities: vec![], isolation: Isolation::default(), missing: vec![] };
     let process = Process::spawn(spawn, None).await.unwrap();
-    let child = Child { site: Site::Cpu, process, channel, cgroup: None, facts, next: 1, _user: None };
+    let child = Child { site: Site::Cpu, process, channel, cgroup: None, facts, next: 1, handed, _user: None };
     let actor = std::thread::spawn(move || {
         let task = socket.listen();
         assert!(!task.is_empty());
@@ -80,11 +89,12 @@ async fn play(script: Script) -> (Ended, Vec<Usage>) {
     let (work, cancel) = (work(), CancellationToken::new());
     let terms = Terms { work: &work, grace: Duration::from_millis(200), cancel: &cancel, progress: &progress };
     let mut ended = run(child, 0, &terms, &nursery).await;
-    if let Some(child) = ended.child.take() {
-        nursery.retire(child).await.unwrap();
+    // Its end of the socket stays open until then.
+    if let Some(child) = &mut ended.child {
+        child.channel = Supervision::pair().unwrap().0;
     }
     actor.join().unwrap();
-    (ended, told.into_inner().unwrap())
+    (ended, told.into_inner().unwrap(), nursery)
 }
 
 fn usage(cpu_ms: u64) -> Value {
@@ -109,6 +119,21 @@ async fn an_honest_child_is_believed() {
     assert_eq!(done.result.unwrap(), [Bytes::from_static(&[0; 4])]);
     let times: Vec<u64> = told.iter().map(|usage| usage.cpu_ms.get()).collect();
     assert_eq!(times, [0, 3, 5]);
+}
+
+/// What it was handed it can keep mapped, and that counts as the supervisor's memory.
+#[tokio::test]
+async fn a_child_that_was_handed_much_is_replaced() {
+    let script: Script = |socket| socket.say(&ended(1, &[4]));
+    for (before, is_kept) in [(0, true), (MOST_HANDED - (64 << 10), true), (MOST_HANDED - 4096, false)] {
+        let (done, _, nursery) = play_after(script, before).await;
+        assert_eq!(done.child.is_some(), is_kept, "after {before} bytes");
+        assert!(done.result.is_ok() && done.undead.is_none());
+        if let Some(child) = done.child {
+            assert!((before + 4096..before + (64 << 10)).contains(&child.handed), "{}", child.handed);
+            nursery.retire(child).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

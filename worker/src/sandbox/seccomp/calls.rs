@@ -246,6 +246,8 @@ const DENIED: &[c_long] = &[
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
     // The machine itself.
+    libc::SYS_sync,
+    libc::SYS_syncfs,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -316,12 +318,17 @@ fn denied_sometimes(own: u64) -> Vec<(c_long, Vec<Argument>)> {
         (libc::SYS_kill, vec![Argument::IsNot(0, own)]),
         (libc::SYS_tgkill, vec![Argument::IsNot(0, own)]),
         // Pages of others.
-        (libc::SYS_move_pages, vec![Argument::IsNot(0, 0), Argument::IsNot(0, own)]),
+        (libc::SYS_move_pages, others(own)),
+        // The turn on the CPU of others of its user: its own it may choose, as drivers do.
+        (libc::SYS_sched_setaffinity, others(own)),
+        (libc::SYS_sched_setscheduler, others(own)),
+        (libc::SYS_sched_setparam, others(own)),
+        (libc::SYS_sched_setattr, others(own)),
         // Limits, its own and those of others of its user.
         (libc::SYS_prlimit64, vec![Argument::IsNotNull(2)]),
     ];
     // What ties it to its supervisor and hides it from others.
-    for option in [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, PR_SET_PTRACER, libc::PR_SET_MM] {
+    for option in [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, PR_SET_PTRACER, libc::PR_SET_MM, PR_SCHED_CORE] {
         denied.push((libc::SYS_prctl, vec![Argument::Is(0, u64::from(option.cast_unsigned()))]));
     }
     // Signals that the kernel sends to others when a descriptor is ready, and notes about changed files.
@@ -335,7 +342,13 @@ fn denied_sometimes(own: u64) -> Vec<(c_long, Vec<Argument>)> {
     denied
 }
 
+/// The first argument names another process than this one.
+fn others(own: u64) -> Vec<Argument> {
+    vec![Argument::IsNot(0, 0), Argument::IsNot(0, own)]
+}
+
 const PR_SET_PTRACER: i32 = 0x5961_6d61;
+const PR_SCHED_CORE: i32 = 62;
 const F_SETSIG: i32 = 10;
 const F_SETOWN_EX: i32 = 15;
 const FIOSETOWN: libc::Ioctl = 0x8901;

@@ -50,6 +50,24 @@ pub(super) const ATTACKS: &[Attack] = &[
         refusals: DENIED,
         run: |scene| call(libc::SYS_setpriority, [0, scene.parent as usize, 0]).map(drop),
     },
+    Attack {
+        name: "choose the supervisor's CPU",
+        refusals: DENIED,
+        run: |scene| {
+            let all = [usize::MAX; 16];
+            call(libc::SYS_sched_setaffinity, [scene.parent as usize, size_of_val(&all), at(&all)]).map(drop)
+        },
+    },
+    Attack {
+        name: "take the supervisor's turn",
+        refusals: DENIED,
+        run: |scene| {
+            let priority = 0i32;
+            let policy = libc::SCHED_OTHER as usize;
+            call(libc::SYS_sched_setscheduler, [scene.parent as usize, policy, at(&priority)]).map(drop)
+        },
+    },
+    Attack { name: "flush every disk", refusals: DENIED, run: |_| call(libc::SYS_sync, []).map(drop) },
 ];
 
 const F_SETSIG: usize = 10;
