@@ -3,7 +3,13 @@
 //! Everything that could differ between two machines is turned off or pinned: no clock, no randomness, no threads,
 //! canonical NaNs, deterministic relaxed SIMD, growth of memory that fails by trap. The guest runs in slices of
 //! [`SLICE_FUEL`]; between two slices it is suspended, and limits are checked and progress is told. A slice ends
-//! inside any loop, so an endless one is stopped too.
+//! inside any loop, so an endless one is stopped too. Should a slice take long, the epoch (`clock`) has the limits of time
+//! checked in its midst. Neither changes what the guest computes, for it cannot tell that it was looked at.
+//!
+//! Modules are compiled as [`rewrite`] changes them, where it knows all that is in them: it costs less, and the outputs and
+//! the fuel of a job that succeeds are the same, as is whether its fuel suffices. Of a job that fails, what is billed is
+//! what had been counted where it was last kept: at a call, at the end of a function, or at the end of a slice. How deep
+//! calls can go depends on the frames that the compiler makes.
 //!
 //! Metering: `cpu_ms` is the fuel divided by [`FUEL_PER_CPU_MS`], rounded up. `memory_mib_s` is the memory that the
 //! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
@@ -41,7 +47,7 @@ use protocol::resource::FUEL_PER_CPU_MS;
 /// Fuel between two checks of the limits: two vCPU-milliseconds.
 const SLICE_FUEL: u64 = 4_000_000;
 /// Bytes of native stack for the guest; fixed, because running out of it is a result too.
-const STACK_BYTES: usize = 512 << 10;
+const STACK_BYTES: usize = 1 << 20;
 /// What counts the fuel. Another major version may count differently.
 const TOOLCHAIN: &str = "wasmtime-48";
 

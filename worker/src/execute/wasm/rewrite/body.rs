@@ -8,6 +8,7 @@ mod emit;
 use super::Unknown;
 use super::module::{Body, Layout, Value, value};
 use super::reader::Reader;
+use emit::Plan;
 use flow::Flow;
 use std::collections::{BTreeMap, HashSet};
 
@@ -69,9 +70,10 @@ pub(super) fn rewrite(layout: &Layout<'_>, body: &Body<'_>) -> Result<Rewritten,
         let flow = Flow::follow(layout, signature, &locals, &moved, all, reader)?;
         // Only what is still taken to be computed can turn out to be moved.
         if flow.moved.is_empty() || all {
-            let loops = loops::find(reader, locals.count())?;
+            let loops = loops::find(reader, &locals)?;
             let is_worthwhile = flow.has_arithmetic || !loops.is_empty();
-            let bytes = emit::body(body.bytes, start, &locals, &flow.checks, &loops)?;
+            let (first, most_memory) = (locals.count(), layout.most_memory());
+            let bytes = Plan { first, most_memory, checks: &flow.checks, loops: &loops }.emit(body.bytes, start)?;
             return Ok(Rewritten { bytes, is_worthwhile });
         }
         moved.extend(flow.moved);

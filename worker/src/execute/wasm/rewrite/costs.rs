@@ -16,7 +16,7 @@ pub(in super::super) fn costs() -> OperatorCost {
         I32Load I64Load F32Load F64Load I32Load8S I32Load8U I32Load16S I32Load16U
         I64Load8S I64Load8U I64Load16S I64Load16U I64Load32S I64Load32U
         I32Store I64Store F32Store F64Store I32Store8 I32Store16 I64Store8 I64Store16 I64Store32
-        MemorySize MemoryGrow MemoryInit DataDrop MemoryCopy MemoryFill
+        MemorySize MemoryGrow MemoryInit DataDrop MemoryCopy MemoryFill TableInit ElemDrop TableCopy
         I32Const I64Const F32Const F64Const
         I32Eqz I32Eq I32Ne I32LtS I32LtU I32GtS I32GtU I32LeS I32LeU I32GeS I32GeU
         I64Eqz I64Eq I64Ne I64LtS I64LtU I64GtS I64GtU I64LeS I64LeU I64GeS I64GeU

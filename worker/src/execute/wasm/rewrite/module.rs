@@ -7,7 +7,11 @@ use super::{CODE, Unknown};
 const TYPES: u8 = 1;
 const IMPORTS: u8 = 2;
 const FUNCTIONS: u8 = 3;
+const MEMORIES: u8 = 5;
 const GLOBALS: u8 = 6;
+/// Bytes in a page of memory, and the most that a memory may have.
+const PAGE: u64 = 64 << 10;
+const MOST_MEMORY: u64 = 4 << 30;
 /// First byte of a function's type.
 const FUNCTION: u8 = 0x60;
 
@@ -43,6 +47,8 @@ pub(super) struct Layout<'a> {
     functions: Vec<u32>,
     /// Type of each global, imported ones first.
     globals: Vec<Value>,
+    /// The most bytes that the memory may have, where that is said.
+    most_memory: Option<u64>,
     pub(super) bodies: Vec<Body<'a>>,
 }
 
@@ -65,6 +71,7 @@ impl<'a> Layout<'a> {
                     own = layout.functions.len();
                     layout.read_functions(content)?;
                 }
+                MEMORIES => layout.read_memories(content)?,
                 GLOBALS => layout.read_globals(content)?,
                 CODE => layout.read_code(content, own)?,
                 _ => {}
@@ -83,6 +90,11 @@ impl<'a> Layout<'a> {
 
     pub(super) fn global(&self, number: u32) -> Result<Value, Unknown> {
         self.globals.get(number as usize).copied().ok_or(Unknown)
+    }
+
+    /// The most bytes that the memory may ever have.
+    pub(super) fn most_memory(&self) -> u64 {
+        self.most_memory.unwrap_or(MOST_MEMORY)
     }
 
     fn read_types(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
@@ -105,7 +117,7 @@ impl<'a> Layout<'a> {
                     reader.byte()?;
                     limits(&mut reader)?;
                 }
-                2 => limits(&mut reader)?,
+                2 => self.read_memory(&mut reader)?,
                 3 => {
                     self.globals.push(value(reader.byte()?)?);
                     reader.byte()?;
@@ -120,6 +132,15 @@ impl<'a> Layout<'a> {
         for _ in 0..reader.index()? {
             self.functions.push(reader.index()?);
         }
+        Ok(())
+    }
+
+    fn read_memories(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
+        (0..reader.index()?).try_for_each(|_| self.read_memory(&mut reader))
+    }
+
+    fn read_memory(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
+        self.most_memory = limits(reader)?.map(|pages| u64::from(pages) * PAGE);
         Ok(())
     }
 
@@ -167,11 +188,13 @@ fn values(reader: &mut Reader<'_>) -> Result<Vec<Value>, Unknown> {
     (0..reader.index()?).map(|_| value(reader.byte()?)).collect()
 }
 
-/// Steps over the bounds of a table or memory.
-fn limits(reader: &mut Reader<'_>) -> Result<(), Unknown> {
-    match reader.byte()? {
-        0 => reader.skip_number(),
-        1 => reader.skip_number().and_then(|()| reader.skip_number()),
+/// Reads the bounds of a table or memory, and returns the upper one.
+fn limits(reader: &mut Reader<'_>) -> Result<Option<u32>, Unknown> {
+    let flags = reader.byte()?;
+    reader.index()?;
+    match flags {
+        0 => Ok(None),
+        1 => reader.index().map(Some),
         _ => Err(Unknown),
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Each operator costs what it costs wasmtime, but that is added up here and paid in one place per way through the body:
 //! wasmtime itself would pay before each branch, whether or not it is taken. What a branch leaves behind is paid on its
-//! way out. Where fuel is looked at, kept or handed on (at heads of loops, at calls and returns, before memory is filled),
-//! all is paid before.
+//! way out. Where fuel is looked at, kept or handed on (at heads of loops, at calls and returns, before memory is filled,
+//! and where nothing but a trap can come), all is paid before.
 
 use super::super::reader::Reader;
 use super::super::{Unknown, push_length};
-use super::loops::{COPIES, Loop, Loops};
-use super::operator::{Operator, Shape};
-use super::{Checks, Locals, Value};
+use super::loops::{Loop, Loops};
+use super::operator::{Operator, Shape, reach};
+use super::{Checks, Value};
 
 const NOP: u8 = 0x01;
 const BLOCK: u8 = 0x02;
@@ -38,35 +38,42 @@ const MOST_ON_TWO_WAYS: usize = 32;
 /// How much longer a body may become: as many times as it was, and as many bytes.
 const MOST_GROWTH: (usize, usize) = (6, 64 << 10);
 
-/// Writes the body whose operators start there.
-pub(super) fn body(
-    bytes: &[u8],
-    start: usize,
-    locals: &Locals,
-    checks: &Checks,
-    loops: &Loops,
-) -> Result<Vec<u8>, Unknown> {
-    let mut reader = Reader::new(bytes);
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    let runs = reader.index()? as usize;
-    push_length(&mut out, runs + 2)?;
-    out.extend_from_slice(bytes.get(reader.at()..start).ok_or(Unknown)?);
-    // One more of each type, for the checks.
-    out.extend_from_slice(&[1, F32, 1, F64]);
-    let frames = vec![Frame { kind: Block::Function, added: 0 }];
-    let mut emitter = Emitter { bytes, first: locals.count(), checks, out, frames, owed: 0 };
-    let (times, more) = MOST_GROWTH;
-    let mut at = start;
-    while at < bytes.len() {
-        at = match loops.get(&at) {
-            Some(found) => emitter.copies(at, *found)?,
-            None => emitter.operator(at)?,
-        };
-        if emitter.out.len() > bytes.len() * times + more {
-            return Err(Unknown);
+/// What is known of a body when it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    /// The number of the first local for checks.
+    pub(super) first: u32,
+    /// The most bytes that the memory may ever have.
+    pub(super) most_memory: u64,
+    pub(super) checks: &'a Checks,
+    pub(super) loops: &'a Loops,
+}
+
+impl Plan<'_> {
+    /// Writes the body whose operators start there.
+    pub(super) fn emit(self, bytes: &[u8], start: usize) -> Result<Vec<u8>, Unknown> {
+        let mut reader = Reader::new(bytes);
+        let mut out = Vec::with_capacity(bytes.len() * 2);
+        let runs = reader.index()? as usize;
+        push_length(&mut out, runs + 2)?;
+        out.extend_from_slice(bytes.get(reader.at()..start).ok_or(Unknown)?);
+        // One more of each type, for the checks.
+        out.extend_from_slice(&[1, F32, 1, F64]);
+        let frames = vec![Frame { kind: Block::Function, added: 0 }];
+        let mut emitter = Emitter { bytes, plan: self, out, frames, owed: 0 };
+        let (times, more) = MOST_GROWTH;
+        let mut at = start;
+        while at < bytes.len() {
+            at = match self.loops.get(&at) {
+                Some(found) => emitter.copies(at, *found)?,
+                None => emitter.operator(at)?,
+            };
+            if emitter.out.len() > bytes.len() * times + more {
+                return Err(Unknown);
+            }
         }
+        Ok(emitter.out)
     }
-    Ok(emitter.out)
 }
 
 /// A block that is not yet at its end.
@@ -89,9 +96,7 @@ enum Block {
 
 struct Emitter<'a> {
     bytes: &'a [u8],
-    /// The number of the first local for checks.
-    first: u32,
-    checks: &'a Checks,
+    plan: Plan<'a>,
     out: Vec<u8>,
     frames: Vec<Frame>,
     /// What the operators cost that were written since fuel was paid.
@@ -128,13 +133,15 @@ impl<'a> Emitter<'a> {
             Operator::BranchIf(label) => self.branch_if(label)?,
             Operator::BranchTable(_) if self.is_inside_copy() => return Err(Unknown),
             other => {
-                if other.settles() {
+                // Beyond all memory that there can be, a trap is certain.
+                let is_beyond = reach(original).is_some_and(|end| end > self.plan.most_memory);
+                if is_beyond || other.settles() {
                     self.pay();
                 }
                 self.out.extend_from_slice(original);
             }
         }
-        if let Some(value) = self.checks.get(&at) {
+        if let Some(value) = self.plan.checks.get(&at) {
             self.check(*value)?;
         }
         Ok(reader.at())
@@ -228,13 +235,13 @@ impl<'a> Emitter<'a> {
     ///   end
     /// end
     /// ```
-    fn copies(&mut self, at: usize, Loop { body, end }: Loop) -> Result<usize, Unknown> {
+    fn copies(&mut self, at: usize, Loop { body, end, copies }: Loop) -> Result<usize, Unknown> {
         let head = self.bytes.get(at..body).ok_or(Unknown)?;
         self.pay();
         self.out.push(BLOCK);
         self.out.extend_from_slice(head.get(1..).ok_or(Unknown)?);
         self.out.extend_from_slice(head);
-        for _ in 1..COPIES {
+        for _ in 1..copies {
             self.out.extend_from_slice(&[BLOCK, NOTHING]);
             self.copy(body, end, 2)?;
             self.with_number(BRANCH, 2)?;
@@ -261,8 +268,8 @@ impl<'a> Emitter<'a> {
     /// Replaces the value on top of the stack by the canonical NaN if it does not equal itself.
     fn check(&mut self, value: Value) -> Result<(), Unknown> {
         let (local, at_least) = match value {
-            Value::F32 => (self.first, F32_GE),
-            Value::F64 => (self.first + 1, F64_GE),
+            Value::F32 => (self.plan.first, F32_GE),
+            Value::F64 => (self.plan.first + 1, F64_GE),
             Value::Plain => return Err(Unknown),
         };
         self.with_number(LOCAL_TEE, local)?;

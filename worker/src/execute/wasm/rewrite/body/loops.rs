@@ -8,10 +8,15 @@
 use super::super::Unknown;
 use super::super::reader::Reader;
 use super::operator::{Operator, Shape};
-use std::collections::BTreeMap;
+use super::{Locals, Value};
+use std::collections::{BTreeMap, HashSet};
 
 /// How many copies there are of a body.
-pub(super) const COPIES: usize = 4;
+const COPIES: usize = 8;
+/// The same where many floats are at work: they do not fit into registers over so many copies.
+const COPIES_OF_FLOATS: usize = 4;
+/// So many locals of floats are many.
+const MANY_FLOATS: usize = 5;
 /// The longest body that is copied, in operators: in a longer one the head counts for little.
 const MOST_OPERATORS: usize = 160;
 /// How many operators copies may add to a function, so that it takes not much longer to compile.
@@ -26,6 +31,7 @@ pub(super) struct Loop {
     pub(super) body: usize,
     /// Where the `end` behind its body is.
     pub(super) end: usize,
+    pub(super) copies: usize,
 }
 
 /// Loops by where they begin.
@@ -42,9 +48,13 @@ struct Open {
 }
 
 /// Finds the innermost loops of a body that are short, leave at most one value, and call nothing.
-pub(super) fn find(mut reader: Reader<'_>, locals: u32) -> Result<Loops, Unknown> {
+pub(super) fn find(mut reader: Reader<'_>, locals: &Locals) -> Result<Loops, Unknown> {
     let (mut found, mut open, mut count, mut added) = (Loops::new(), Vec::<Open>::new(), 0, 0);
-    if locals > MOST_LOCALS {
+    // Those of the loop that was entered last.
+    let mut floats = HashSet::new();
+    // So many of the open blocks, from the outermost, hold what must not be copied.
+    let mut barred = 0;
+    if locals.count() > MOST_LOCALS {
         return Ok(found);
     }
     while !reader.is_at_end() {
@@ -55,26 +65,82 @@ pub(super) fn find(mut reader: Reader<'_>, locals: u32) -> Result<Loops, Unknown
             Operator::Block(_) | Operator::If(_) | Operator::Loop(_) => {
                 let is_loop = matches!(operator, Operator::Loop(_));
                 if is_loop {
-                    open.iter_mut().for_each(|outer| outer.is_candidate = false);
+                    barred = open.len();
+                    floats.clear();
                 }
                 let is_candidate = matches!(operator, Operator::Loop(Shape::Nothing | Shape::One(_)));
                 open.push(Open { at, body: reader.at(), is_candidate, before: count });
             }
             // What is called has a head of its own, and a table of labels would have to be changed.
             Operator::Call(_) | Operator::CallIndirect(_) | Operator::BranchTable(_) => {
-                open.iter_mut().for_each(|outer| outer.is_candidate = false);
+                barred = open.len();
+            }
+            Operator::LocalGet(local) | Operator::LocalSet(local) | Operator::LocalTee(local) => {
+                if locals.value(local)? != Value::Plain {
+                    floats.insert(local);
+                }
             }
             Operator::End => {
                 let Some(block) = open.pop() else { continue };
                 let operators = count - block.before;
-                let more = operators * (COPIES - 1);
-                if block.is_candidate && operators <= MOST_OPERATORS && added + more <= MOST_ADDED {
+                let copies = if floats.len() < MANY_FLOATS { COPIES } else { COPIES_OF_FLOATS };
+                let more = operators * (copies - 1);
+                let is_free = open.len() >= barred;
+                barred = barred.min(open.len());
+                if block.is_candidate && is_free && operators <= MOST_OPERATORS && added + more <= MOST_ADDED {
                     added += more;
-                    found.insert(block.at, Loop { body: block.body, end: at });
+                    found.insert(block.at, Loop { body: block.body, end: at, copies });
                 }
             }
             _ => {}
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many copies each loop of a body gets.
+    fn copies(text: &str) -> Vec<usize> {
+        let module = format!(
+            r#"(module (type $t (func (param i32) (result i32))) (func $f) (func {} {text}))"#,
+            "(local $i i32) (local $a f64) (local $b f64) (local $c f64) (local $d f64) (local $e f32)"
+        );
+        let module = wat::parse_str(module).unwrap();
+        let layout = super::super::super::Layout::read(&module).unwrap();
+        let mut reader = Reader::new(layout.bodies[1].bytes);
+        let locals = Locals::read(&[], &mut reader).unwrap();
+        find(reader, &locals).unwrap().values().map(|found| found.copies).collect()
+    }
+
+    #[test]
+    fn short_innermost_loops_are_copied() {
+        assert_eq!(copies("(loop (br_if 0 (local.get $i)))"), [8]);
+        assert_eq!(
+            copies("(loop (loop (br_if 1 (local.get $i)) (br_if 0 (local.get $i))) (br_if 0 (local.get $i)))"),
+            [8]
+        );
+        assert_eq!(copies("(loop (block (loop (nop)) (loop (if (local.get $i) (then (nop))))) (br 0))"), [8, 8]);
+        let floats = "(local.set $a (f64.add (f64.add (local.get $b) (local.get $c)) (local.get $d)))";
+        assert_eq!(copies(&format!("(loop {floats} (br 0))")), [8]);
+        assert_eq!(copies(&format!("(loop {floats} (local.set $e (f32.const 1)) (br 0)) (loop (br 0))")), [4, 8]);
+    }
+
+    #[test]
+    fn others_are_not() {
+        let long = "(local.set $i (i32.add (local.get $i) (i32.const 1)))";
+        for text in [
+            "(loop (call $f) (br 0))",
+            "(loop (block (block (call $f))) (br 0))",
+            "(loop (br_table 0 0 (local.get $i)))",
+            "(local.get $i) (loop (type $t)) (drop)",
+            &format!("(loop {} (br 0))", long.repeat(40)),
+        ] {
+            assert_eq!(copies(text), [0; 0], "{text}");
+        }
+        let many = "(loop (br_if 0 (local.get $i)))".repeat(1_000);
+        assert!(copies(&many).len() < 300);
+    }
 }

@@ -47,7 +47,7 @@ pub(super) enum Operator {
     Plain(u8, u8),
     /// Asks for more memory.
     Grow,
-    /// Fills a piece of memory.
+    /// Fills a piece of memory or of a table.
     Bulk,
 }
 
@@ -131,6 +131,16 @@ impl Operator {
     }
 }
 
+/// Where in memory an operator with these bytes reaches at least, should it load or store.
+pub(super) fn reach(operator: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(operator);
+    if !matches!(reader.byte(), Ok(0x28..=0x3e)) {
+        return None;
+    }
+    let offset = reader.index().and_then(|_| reader.index()).ok()?;
+    Some(u64::from(offset) + 8)
+}
+
 fn shape(reader: &mut Reader<'_>) -> Result<Shape, Unknown> {
     let mut ahead = *reader;
     let byte = ahead.byte()?;
@@ -182,19 +192,20 @@ fn constant(code: u8, reader: &mut Reader<'_>) -> Result<Operator, Unknown> {
     })
 }
 
-/// Conversions that cannot trap, and whole pieces of memory.
+/// Conversions that cannot trap, and whole pieces of memory and tables.
 fn extended(reader: &mut Reader<'_>) -> Result<Operator, Unknown> {
-    let code = reader.index()?;
-    let memories = match code {
-        0..=7 => return Ok(Operator::Plain(1, 1)),
-        8 | 10 => 2,
-        9 | 11 => 1,
+    let (operands, operator) = match reader.index()? {
+        0..=7 => (0, Operator::Plain(1, 1)),
+        // Initial pieces are given up.
+        9 | 13 => (1, Operator::Plain(0, 0)),
+        11 => (1, Operator::Bulk),
+        8 | 10 | 12 | 14 => (2, Operator::Bulk),
         _ => return Err(Unknown),
     };
-    for _ in 0..memories {
+    for _ in 0..operands {
         reader.index()?;
     }
-    Ok(if code == 9 { Operator::Plain(0, 0) } else { Operator::Bulk })
+    Ok(operator)
 }
 
 const fn numeric(code: u8) -> Result<Operator, Unknown> {
