@@ -254,3 +254,54 @@ fn explain(error: &wasmtime::Error, meter: &Meter) -> ExecuteError {
         (None, None) => ExecuteError::Program { detail: format!("{error:#}"), usage },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::keccak256;
+    use protocol::amount::Quantity;
+    use protocol::job::{Blob, Envelope, Limits, Verify};
+    use protocol::resource::Unit;
+
+    fn endless() -> JobInput {
+        let code: Bytes = wat::parse_str(
+            r#"(module (memory (export "memory") 1)
+                (func (export "run") (result i32) (loop $l (br $l)) (unreachable)))"#,
+        )
+        .unwrap()
+        .into();
+        let module = Blob { hash: keccak256(&code), length: Quantity(code.len() as u64) };
+        let envelope = Envelope {
+            version: 1,
+            program: Program::Wasm { module, toolchain: TOOLCHAIN.into() },
+            inputs: vec![],
+            outputs: vec![],
+            limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(150) },
+            verify: Verify::Reexecute,
+        };
+        let max_units = Quantity(u64::MAX);
+        JobInput { envelope, blobs: vec![code], rank: 0, devices: vec![], unit: Unit::CpuMs, max_units }
+    }
+
+    #[test]
+    fn a_guest_whose_slice_never_ends_is_stopped_by_the_epoch() {
+        let (executor, job) = (WasmExecutor::new(WasmConfig::default()).unwrap(), endless());
+        for cancelled in [false, true] {
+            let cancel = CancellationToken::new();
+            let stop = Stop::new(job.envelope.limits.wall_ms.get(), cancel.clone());
+            let module = executor.module(&job, &stop).unwrap();
+            let meter = Arc::new(Meter::new(&job, 1 << 20).unwrap());
+            let guest = Guest::new(&job, 1 << 20, meter.clone(), stop);
+            let mut store = store(&module, guest, meter.fuel_limit()).unwrap();
+            store.fuel_async_yield_interval(None).unwrap();
+            if cancelled {
+                cancel.cancel();
+            }
+            let ticking = executor.clock.tick();
+            let ended = executor.drive(&mut store, &module, &meter, &watch::channel(Usage::default()).0);
+            drop(ticking);
+            let halt = ended.unwrap_err().downcast::<Halt>().unwrap();
+            assert_eq!(halt, if cancelled { Halt::Cancelled } else { Halt::WallTime });
+        }
+    }
+}
