@@ -40,6 +40,7 @@ pub(super) async fn examine(report: &mut Report, config: Option<&Config>, option
     }
     let execute = config.map(|config| config.execute.clone()).unwrap_or_default();
     let limits = config.map(|config| config.sandbox.clone()).unwrap_or_default();
+    super::users::examine(report, &limits, &execute.oci);
     let sells_gpu = config.is_some_and(|config| config.offers.iter().any(|offer| needs_gpu(&offer.resource)));
     gpu(report, &options.program, &execute.cuda, sells_gpu).await;
     trial(report, options, &execute, &limits, sells_gpu).await;

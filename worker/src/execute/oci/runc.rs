@@ -54,6 +54,11 @@ impl Runc {
         Ok(runc)
     }
 
+    /// For containers whose state lies in that folder, with a program that was found to be runc before.
+    pub(super) const fn known(program: PathBuf, state: PathBuf) -> Self {
+        Self { program, state, version: String::new() }
+    }
+
     pub(super) fn version(&self) -> &str {
         &self.version
     }
