@@ -75,6 +75,9 @@ pub struct FleetConfig {
     pub execute: ExecuteConfig,
     /// How jobs are kept apart.
     pub sandbox: SandboxConfig,
+    /// Whether the memory of GPUs is cleared before another payer has it. Not where all jobs are the operator's own: that
+    /// takes all free memory for a moment, and another worker may have jobs on the same GPUs.
+    pub clears_gpus: bool,
 }
 
 /// Why a fleet cannot be put together.
@@ -133,7 +136,7 @@ impl FleetConfig {
     /// A fleet of so many slots, with the libraries that this process' environment names.
     pub fn new(program: PathBuf, data: PathBuf, slots: u32, execute: ExecuteConfig, sandbox: SandboxConfig) -> Self {
         let slots = execute.wasm.slots.unwrap_or(slots);
-        Self { program, environment: gpu::passed(), data, slots, execute, sandbox }
+        Self { program, environment: gpu::passed(), data, slots, execute, sandbox, clears_gpus: true }
     }
 }
 
