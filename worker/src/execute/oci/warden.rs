@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For so long none may have been there before it is over: a runc that was about to make one makes it first.
 const QUIET: Duration = Duration::from_secs(3);
+/// Who has the folder for so long is another worker, and not the one that ends: the kernel takes its lock back after its
+/// pipe.
+const TAKEN: Duration = Duration::from_secs(10);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(200);
 /// What a worker says that ends by itself, when it has no containers any more.
@@ -59,10 +62,14 @@ pub fn watch(runc: PathBuf, state: &Path, mut pipe: impl Read) -> io::Result<()>
     let runc = Runc::known(runc, state.join(RUNC));
     let lock = File::open(state.join(LOCK))?;
     let deadline = Instant::now() + PATIENCE;
-    let mut quiet = Instant::now();
+    let (gone, mut quiet) = (Instant::now(), Instant::now());
     while Instant::now() < deadline {
         match lock.try_lock() {
             Ok(()) => {}
+            Err(TryLockError::WouldBlock) if gone.elapsed() < TAKEN => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
             // Another worker has taken the folder over, and has ended what was left there.
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
