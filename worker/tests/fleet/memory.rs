@@ -30,8 +30,8 @@ use worker::fleet::{DeviceState, FleetConfig};
 
 const SOURCE: &[u8] = include_bytes!("../../../testkit/emulated-cuda/kernels/residue.cu");
 const SECRET: u32 = 0x5ec2_e75a;
-/// How much of it is written, in words: more than a process takes of the memory for itself; and how many of them
-/// together are found again.
+/// How much room it has, in words: it is written from the end, which lies behind all that the next process takes for
+/// itself; and how many of them together are found again.
 const WRITTEN: u32 = 8 << 20;
 const TRACE: usize = 256;
 
