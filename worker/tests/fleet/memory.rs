@@ -30,9 +30,8 @@ use worker::fleet::{DeviceState, FleetConfig};
 
 const SOURCE: &[u8] = include_bytes!("../../../testkit/emulated-cuda/kernels/residue.cu");
 const SECRET: u32 = 0x5ec2_e75a;
-/// How much room it has, in words: it is written from the end, which lies behind all that the next process takes for
-/// itself; and how many of them together are found again.
-const WRITTEN: u32 = 8 << 20;
+/// How much room it has, in words, and how many of them together are found again.
+const WRITTEN: u32 = 1 << 20;
 const TRACE: usize = 256;
 
 /// The memory of the only device.
@@ -72,7 +71,7 @@ impl Memory {
         config.environment.push((emulated_cuda::MEMORY_SOCKET.into(), self.folder.path().join("memory").into()));
     }
 
-    /// Leaves what nobody clears, as a container could.
+    /// Leaves what nobody clears, as a container or a large job could.
     fn write_secret(&self) {
         self.file.write_all_at(&secret(), emulated_cuda::MEMORY / 2).unwrap();
     }
@@ -130,6 +129,8 @@ async fn what_a_killed_process_leaves_is_gone_before_another_payer_comes() {
     let memory = Memory::new();
     let site = Site::start(|config| memory.used_by(config)).await;
     leave_secret(&site, &memory, ALICE).await;
+    // Far behind what the next processes take for themselves.
+    memory.write_secret();
     serves(&site, ALICE).await;
     assert!(memory.holds_secret(), "the same payer waits for nothing");
     serves(&site, BOB).await;
