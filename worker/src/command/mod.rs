@@ -24,7 +24,7 @@ use std::process::ExitCode;
 #[command(version)]
 pub enum Command {
     /// Writes a commented configuration and makes a worker key.
-    Init(init::Init),
+    Init(Box<init::Init>),
     /// Looks at everything that keeps this worker from earning, and says what to do about it.
     ///
     /// The exit code is 0 if nothing failed, else the class of the first failure: 2 configuration, 3 key, 4 chain,

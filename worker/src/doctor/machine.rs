@@ -92,7 +92,7 @@ async fn inventory(program: &Path, config: &CudaConfig) -> Result<Inventory, Str
 
 fn judge(report: &mut Report, inventory: &Inventory, config: &CudaConfig, sells: bool) {
     let driver = inventory.library("libcuda");
-    if !driver.is_some_and(|library| library.version.is_ok()) {
+    if driver.is_none_or(|library| library.version.is_err()) {
         let reason = driver.and_then(|library| library.version.clone().err()).unwrap_or_default();
         let found = format!("libcuda.so.1: {reason}");
         report.add(match sells {

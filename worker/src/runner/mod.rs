@@ -41,6 +41,10 @@ enum RunnerError {
 
 /// Serves one supervisor until it closes the socket.
 pub fn run() -> ExitCode {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the supervisor ends what this process leaves, and must see that it failed"
+    )]
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("the runner panicked: {panic}");
         std::process::exit(PANICKED);
