@@ -110,7 +110,9 @@ impl<'a> Layout<'a> {
 
     fn read_imports(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
-            (reader.bytes()?, reader.bytes()?);
+            // Whose it is, and its name.
+            reader.bytes()?;
+            reader.bytes()?;
             match reader.byte()? {
                 0 => self.functions.push(reader.index()?),
                 1 => {

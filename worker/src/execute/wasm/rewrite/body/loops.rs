@@ -75,10 +75,10 @@ pub(super) fn find(mut reader: Reader<'_>, locals: &Locals) -> Result<Loops, Unk
             Operator::Call(_) | Operator::CallIndirect(_) | Operator::BranchTable(_) => {
                 barred = open.len();
             }
-            Operator::LocalGet(local) | Operator::LocalSet(local) | Operator::LocalTee(local) => {
-                if locals.value(local)? != Value::Plain {
-                    floats.insert(local);
-                }
+            Operator::LocalGet(local) | Operator::LocalSet(local) | Operator::LocalTee(local)
+                if locals.value(local)? != Value::Plain =>
+            {
+                floats.insert(local);
             }
             Operator::End => {
                 let Some(block) = open.pop() else { continue };
