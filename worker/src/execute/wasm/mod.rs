@@ -3,20 +3,31 @@
 //! Everything that could differ between two machines is turned off or pinned: no clock, no randomness, no threads,
 //! canonical NaNs, deterministic relaxed SIMD, growth of memory that fails by trap. The guest runs in slices of
 //! [`SLICE_FUEL`]; between two slices it is suspended, and limits are checked and progress is told. A slice ends
-//! inside any loop, so an endless one is stopped too.
+//! inside any loop, so an endless one is stopped too. Should a slice take long, the epoch (`clock`) has the limits of time
+//! checked in its midst. Neither changes what the guest computes, for it cannot tell that it was looked at.
+//!
+//! Modules are compiled as [`rewrite`] changes them, where it knows all that is in them: it costs less, and the outputs and
+//! the fuel of a job that succeeds are the same, as is whether its fuel suffices. Of a job that fails, what is billed is
+//! what had been counted where it was last kept: at a call, at the end of a function, or at the end of a slice. How deep
+//! calls can go depends on the frames that the compiler makes.
 //!
 //! Metering: `cpu_ms` is the fuel divided by [`FUEL_PER_CPU_MS`], rounded up. `memory_mib_s` is the memory that the
 //! job reserves (`limits.memory` in MiB, rounded up) times its vCPU-seconds, rounded up; wall time would differ
 //! between machines. `bytes_in` counts every byte handed to the guest, `bytes_out` the bytes of the outputs.
 
 mod modules;
+mod rewrite;
+mod engines;
 mod compile;
+mod clock;
 mod guest;
 mod meter;
 
 use super::{Compilations, ExecuteError, Executor, JobInput, Produced, Region, WasmConfig};
 use bytes::Bytes;
+use clock::Clock;
 use compile::CompileError;
+use engines::Engines;
 use guest::{Guest, Halt, Stop};
 use meter::Meter;
 use modules::Modules;
@@ -28,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wasmtime::{Config, Engine, Linker, Module, Store, Trap};
+use wasmtime::{Engine, Linker, Module, Store, StoreContextMut, Trap, UpdateDeadline};
 
 #[cfg(doc)]
 use protocol::resource::FUEL_PER_CPU_MS;
@@ -36,16 +47,18 @@ use protocol::resource::FUEL_PER_CPU_MS;
 /// Fuel between two checks of the limits: two vCPU-milliseconds.
 const SLICE_FUEL: u64 = 4_000_000;
 /// Bytes of native stack for the guest; fixed, because running out of it is a result too.
-const STACK_BYTES: usize = 512 << 10;
+const STACK_BYTES: usize = 1 << 20;
 /// What counts the fuel. Another major version may count differently.
 const TOOLCHAIN: &str = "wasmtime-48";
 
 /// Runs WebAssembly jobs.
 pub struct WasmExecutor {
     config: WasmConfig,
-    engine: Engine,
-    linker: Linker<Guest>,
+    engines: Engines,
+    /// What guests may import, for rewritten modules and for all others.
+    linkers: [Linker<Guest>; 2],
     modules: Modules,
+    clock: Clock,
     /// Whether a compiler runs on past its job.
     runaway: AtomicBool,
 }
@@ -54,10 +67,11 @@ impl WasmExecutor {
     /// Sets up the compiler and the functions that guests may import.
     pub fn new(config: WasmConfig) -> Result<Self, ExecuteError> {
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("WebAssembly cannot be set up: {error:#}"));
-        let engine = Engine::new(&engine_config()).map_err(node)?;
-        let mut linker = Linker::new(&engine);
-        guest::define_imports(&mut linker).map_err(node)?;
-        Ok(Self { config, engine, linker, modules: Modules::default(), runaway: AtomicBool::new(false) })
+        let engines = Engines::new().map_err(node)?;
+        let linkers = [linker(&engines.rewritten).map_err(node)?, linker(&engines.canonical).map_err(node)?];
+        let clock = Clock::new(vec![engines.rewritten.clone(), engines.canonical.clone()]);
+        let (modules, runaway) = (Modules::default(), AtomicBool::new(false));
+        Ok(Self { config, engines, linkers, modules, clock, runaway })
     }
 
     /// The job's module, compiled now or for an earlier job of this process.
@@ -80,7 +94,7 @@ impl WasmExecutor {
             return Err(ExecuteError::Node(detail.into()));
         }
         let usage = Usage::default();
-        compile::compile(&self.engine, code, stop).map_err(|error| {
+        compile::compile(&self.engines, code, stop).map_err(|error| {
             self.runaway.store(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
             match error {
                 CompileError::Module(detail) => ExecuteError::Program { detail, usage },
@@ -91,14 +105,25 @@ impl WasmExecutor {
             }
         })
     }
+}
 
-    fn store(&self, guest: Guest, fuel: u64) -> wasmtime::Result<Store<Guest>> {
-        let mut store = Store::new(&self.engine, guest);
-        store.limiter(|guest| guest);
-        store.set_fuel(fuel)?;
-        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
-        Ok(store)
-    }
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    guest::define_imports(&mut linker)?;
+    Ok(linker)
+}
+
+fn store(module: &Module, guest: Guest, fuel: u64) -> wasmtime::Result<Store<Guest>> {
+    let mut store = Store::new(module.engine(), guest);
+    store.limiter(|guest| guest);
+    store.set_fuel(fuel)?;
+    store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|context: StoreContextMut<'_, Guest>| {
+        context.data().stop.check()?;
+        Ok(UpdateDeadline::Continue(1))
+    });
+    Ok(store)
 }
 
 impl Executor for WasmExecutor {
@@ -151,10 +176,15 @@ impl Executor for WasmExecutor {
 
         let guest = Guest::new(&job, memory, Arc::clone(&meter), stop);
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("a guest cannot be set up: {error:#}"));
-        let mut store = self.store(guest, meter.fuel_limit()).map_err(node)?;
+        let mut store = store(&module, guest, meter.fuel_limit()).map_err(node)?;
+        let ticking = self.clock.tick();
         let outcome = self.drive(&mut store, &module, &meter, &progress);
-        meter.burned_all_but(store.get_fuel().map_err(node)?);
+        drop(ticking);
+        let left = store.get_fuel().map_err(node)?;
+        meter.burned_all_but(left);
         match outcome {
+            // The runtime looks at the fuel only here and there. What counts is the sum, wherever it was looked at.
+            Ok(_) if left == 0 => Err(ExecuteError::Limit { detail: meter.exhausted(), usage: meter.usage() }),
             Ok(0) => Ok(deliver(store.into_data(), outputs, &meter)),
             Ok(code) => {
                 Err(ExecuteError::Program { detail: format!("`run` returned {code}, not 0"), usage: meter.usage() })
@@ -174,8 +204,10 @@ impl WasmExecutor {
         progress: &watch::Sender<Usage>,
     ) -> wasmtime::Result<i32> {
         let stop = store.data().stop.clone();
+        let [rewritten, canonical] = &self.linkers;
+        let linker = if self.engines.is_rewritten(module) { rewritten } else { canonical };
         let mut running = pin!(async {
-            let instance = self.linker.instantiate_async(&mut *store, module).await?;
+            let instance = linker.instantiate_async(&mut *store, module).await?;
             let run = instance.get_typed_func::<(), i32>(&mut *store, "run")?;
             run.call_async(&mut *store, ()).await
         });
@@ -190,18 +222,6 @@ impl WasmExecutor {
             stop.check()?;
         }
     }
-}
-
-fn engine_config() -> Config {
-    let mut config = Config::new();
-    config
-        .consume_fuel(true)
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .max_wasm_stack(STACK_BYTES);
-    config
 }
 
 fn require_outputs(job: &JobInput, allowed: u64) -> Result<(), ExecuteError> {
