@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     let kernels = std::fs::read_dir(&shipped)?.filter_map(|entry| Some(entry.ok()?.path()));
     wrapped.extend(kernels.filter(|path| path.extension().is_some_and(|extension| extension == "cu")));
-    wrapped.push(root.join("kernels/faults.cu"));
+    wrapped.extend(["faults", "residue"].map(|name| root.join(format!("kernels/{name}.cu"))));
     wrapped.sort();
     for (number, path) in wrapped.iter().enumerate() {
         println!("cargo::rerun-if-changed={}", path.display());

@@ -1,6 +1,6 @@
 //! The configuration: one struct, every key documented, unknown keys refused.
 
-use crate::execute::ExecuteConfig;
+use crate::execute::{ExecuteConfig, OCI_IDS};
 use alloy::primitives::Address;
 use protocol::amount::{Amount, Price, Quantity};
 use protocol::wire::{Isolation, IsolationLevel};
@@ -183,8 +183,12 @@ pub struct SandboxConfig {
     pub friends: Vec<Address>,
     /// User numbers for jobs' processes, which nothing else on the machine may have. Used by a worker that is root.
     pub users: Users,
+    /// Folder in which all workers of this machine agree on who has which user number, best on a file system that a
+    /// reboot clears. It must be the same for all of them. Used by a worker that is root.
+    pub run: PathBuf,
     /// How long one payer's jobs may have had devices within an hour without being billed for it, such as for compiling, in
-    /// seconds. What any job takes is not counted. Above this its jobs are refused until the hour is over.
+    /// seconds. Five seconds of each job that is billed are not counted. A job that passes this is stopped, and then the
+    /// payer's jobs are refused until the hour is over.
     pub unbilled_s: u64,
     /// How long a process waits for another job of its tenant before it is ended, in seconds.
     pub idle_s: u64,
@@ -203,12 +207,21 @@ pub struct Users {
     pub count: u32,
 }
 
+impl Users {
+    /// Whether some number is in both ranges.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        let end = |users: Self| u64::from(users.first) + u64::from(users.count);
+        u64::from(self.first) < end(other) && u64::from(other.first) < end(self)
+    }
+}
+
 impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
             require: IsolationLevel::Confined,
             friends: Vec::new(),
             users: Users { first: 700_000, count: 1_000 },
+            run: "/run/capa-worker".into(),
             unbilled_s: 120,
             idle_s: 300,
             grace_ms: 5_000,
@@ -258,6 +271,12 @@ pub enum ConfigError {
     /// A number that must be positive is zero.
     #[error("`{0}` must be above zero")]
     Zero(&'static str),
+    /// Processes of two kinds of jobs could be the same user.
+    #[error(
+        "sandbox.users and the {OCI_IDS} users from execute.oci.user on overlap: a container could be the user of another \
+         payer's process; move one of them"
+    )]
+    UsersOverlap,
 }
 
 impl Config {
@@ -283,11 +302,16 @@ impl Config {
             (self.claim.batches == 0, "claim.batches"),
             (self.sandbox.users.count == 0, "sandbox.users.count"),
             (self.sandbox.users.first == 0, "sandbox.users.first"),
+            (self.execute.max_wall_ms == 0, "execute.max_wall_ms"),
             (self.direct.as_ref().is_some_and(|direct| direct.interval_ms == 0), "direct.interval_ms"),
         ] {
             if zero {
                 return Err(ConfigError::Zero(key));
             }
+        }
+        let containers = Users { first: self.execute.oci.user, count: OCI_IDS };
+        if self.execute.oci.enabled && self.sandbox.users.overlaps(containers) {
+            return Err(ConfigError::UsersOverlap);
         }
         Ok(())
     }
@@ -358,6 +382,7 @@ mod tests {
         assert_eq!(full.claim.minimum, ClaimConfig::default().minimum);
         assert_eq!(full.sandbox, SandboxConfig::default());
         assert_eq!(full.execute.cuda, crate::execute::CudaConfig::default());
+        assert_eq!(full.execute.max_wall_ms, ExecuteConfig::default().max_wall_ms);
         assert_eq!(full.claim.coin_price, ClaimConfig::default().coin_price);
         assert_eq!(full.claim.max_cost_bps, ClaimConfig::default().max_cost_bps);
         assert_eq!(full.drain.timeout_s, DrainConfig::default().timeout_s);
@@ -428,5 +453,12 @@ mod tests {
         config.keeper = None;
         config.direct = None;
         assert!(matches!(config.validate(), Err(ConfigError::NoBuyer)));
+        let mut config: Config = toml::from_str(EXAMPLE).unwrap();
+        config.execute.oci.user = config.sandbox.users.first + config.sandbox.users.count - 1;
+        config.validate().unwrap();
+        config.execute.oci.enabled = true;
+        assert!(matches!(config.validate(), Err(ConfigError::UsersOverlap)));
+        config.execute.oci.user += 1;
+        config.validate().unwrap();
     }
 }

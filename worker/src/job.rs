@@ -116,7 +116,7 @@ impl Node {
         let kind = *known.insert(envelope.program.kind());
         self.ledger.set_kind(assignment.job(), kind).await?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
-        self.check_program(&envelope.program, assignment.order.order.payer)?;
+        self.check_job(&envelope, assignment.order.order.payer)?;
         let (unit, max_units) = (meter.unit(), meter.max_units());
         let input = JobInput { envelope, blobs, rank: 0, devices: vec![], unit, max_units };
         let delivered = self.execute(outlet, assignment, input, meter, stop).await?;

@@ -7,7 +7,7 @@ use crate::market::Market;
 use crate::unaccepted::Unaccepted;
 use alloy::primitives::Address;
 use protocol::amount::{Price, Quantity, Timestamp};
-use protocol::job::Program;
+use protocol::job::Envelope;
 use protocol::order::{JobId, Offer};
 use protocol::resource::{Resource, ResourceId};
 use protocol::signature::{Domain, SigningKey};
@@ -113,10 +113,14 @@ impl Node {
         }
     }
 
-    /// Refuses a program that cannot be run here, or not for this payer.
-    pub(crate) fn check_program(&self, program: &Program, payer: Address) -> Result<(), Refusal> {
+    /// Refuses a job that cannot be run here, or not for this payer.
+    pub(crate) fn check_job(&self, envelope: &Envelope, payer: Address) -> Result<(), Refusal> {
         let refuse = |text| Refusal::new(Code::Unsupported, text);
-        self.fleet.check(program).map_err(refuse)?;
+        let (wall, most) = (envelope.limits.wall_ms.get(), self.config.execute.max_wall_ms);
+        if wall > most {
+            return Err(refuse(format!("limits.wallMs is {wall}, this worker allows {most}: lower it")));
+        }
+        self.fleet.check(&envelope.program).map_err(refuse)?;
         self.fleet.admit(payer).map_err(refuse)
     }
 

@@ -104,6 +104,11 @@ pub(crate) fn device_recovered(device: &dyn Display) {
     tracing::info!(%device, "a device that was in quarantine works again");
 }
 
+pub(crate) fn scrubbed(site: &dyn Display, bytes: u64, milliseconds: u64) {
+    metrics::counter!("capa_worker_scrubs_total").increment(1);
+    tracing::info!(%site, mib = bytes >> 20, milliseconds, "its memory was cleared before somebody else is given it");
+}
+
 pub(crate) fn usage_clamped() {
     metrics::counter!("capa_worker_usage_clamped_total").increment(1);
     tracing::warn!("a job's process claimed more than it can have used; what is beyond that is not billed");

@@ -241,7 +241,11 @@ mod tests {
         let expired = Offer { expiry: Timestamp(1), ..old.clone() };
         assert_eq!(compare(&[], &book(&[])), Sight::Nothing);
         assert_eq!(compare(&[expired], &book(&[])), Sight::Nothing);
-        assert_eq!(compare(&[old.clone(), new.clone()], &book(&[new.clone()])), Sight::Seen, "the old one is used up");
+        assert_eq!(
+            compare(&[old.clone(), new.clone()], &book(std::slice::from_ref(&new))),
+            Sight::Seen,
+            "the old one is used up"
+        );
         let missing = Sight::Missing(BTreeSet::from([ResourceId(3)]));
         assert_eq!(compare(&[old, new.clone(), other], &book(&[new])), missing);
     }

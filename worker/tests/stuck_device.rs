@@ -92,7 +92,7 @@ fn overrunning_kernel() {
     assert_eq!(in_time.outputs[0], Bytes::from_static(&[20, 0, 0, 0]));
     assert!(in_time.usage.gpu_ms >= Quantity(20));
     let begin = Instant::now();
-    match run(&executor, job(SOURCE, "spin_forever", vec![Argument::Output(0)], 500), CancellationToken::new()) {
+    match run(&executor, job(SOURCE, "spin_forever", vec![Argument::Output(0)], 3_000), CancellationToken::new()) {
         Err(ExecuteError::Limit { detail, usage }) => {
             assert!(detail.contains("limits.wallMs"), "{detail}");
             assert!(usage.gpu_ms >= Quantity(500), "what it used is billed: {usage:?}");
@@ -114,11 +114,16 @@ fn uncancellable_kernel() {
     let executor = executor();
     let cancel = CancellationToken::new();
     let later = cancel.clone();
+    let (sender, progress) = watch::channel(Usage::default());
     let canceller = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
+        // A kernel that runs is told of before it returns.
+        while progress.borrow().gpu_ms == Quantity::ZERO && progress.has_changed().is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         later.cancel();
     });
-    let ended = run(&executor, job(SOURCE, "spin_forever", vec![Argument::Output(0)], 3_600_000), cancel);
+    let spin = job(SOURCE, "spin_forever", vec![Argument::Output(0)], 3_600_000);
+    let ended = run_here(&executor, spin, sender, cancel);
     canceller.join().unwrap();
     assert!(matches!(ended, Err(ExecuteError::Cancelled { usage }) if usage.gpu_ms > Quantity::ZERO), "{ended:?}");
     is_lost(&executor);

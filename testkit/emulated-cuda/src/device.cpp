@@ -197,6 +197,7 @@ DRIVER int cuDevicePrimaryCtxRetain(void **context, int number) {
     std::lock_guard<std::mutex> held(lock);
     device *on = find(number);
     if (!on) return INVALID_DEVICE;
+    if (int failed = open_memory(*on)) return failed;
     on->retained++;
     *context = on;
     return SUCCESS;

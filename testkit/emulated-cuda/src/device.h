@@ -25,6 +25,7 @@ enum result : int {
     SUCCESS = 0,
     INVALID_VALUE = 1,
     OUT_OF_MEMORY = 2,
+    NOT_INITIALIZED = 3,
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
@@ -58,6 +59,8 @@ struct event {
 struct block {
     char *map;
     size_t room;
+    /// Where it lies in the device's memory, if processes share that.
+    size_t offset;
 };
 
 /// A kernel with the values that it is called with, copied when the launch was asked for.
@@ -84,6 +87,9 @@ struct device {
     size_t pending = 0;
     bool has_thread = false;
     std::map<uintptr_t, block> memory;
+    /// The memory that all processes on this device share, or -1; and which parts of it this process has.
+    int shared = -1;
+    std::map<size_t, size_t> taken;
     /// Freed in stream order and kept, with what was written there.
     std::vector<block> pool;
     size_t reserved = 0;
@@ -115,6 +121,9 @@ void enqueue(device &on, operation asked);
 
 /// Gives unused memory back until only this much is reserved.
 void trim(device &on, size_t keep);
+
+/// Gets hold of a device's memory where processes share it; an error if that cannot be had.
+int open_memory(device &on);
 
 /// Frees all memory of a device.
 void release_memory(device &on);

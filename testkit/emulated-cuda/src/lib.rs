@@ -33,6 +33,13 @@ pub fn libraries_with(devices: u32) -> Result<Vec<PathBuf>, nvrtc::NvrtcError> {
     Ok(vec![driver().join(format!("devices-{devices}")), nvrtc::ensure()?])
 }
 
+/// In a worker's environment this names a socket. Whoever listens there is asked by one byte, its number, for each device,
+/// and answers with one byte and the descriptor of [`MEMORY`] bytes that can be mapped: the device's memory, which keeps
+/// what a process leaves there. Without it each process has memory of its own.
+pub const MEMORY_SOCKET: &str = "CAPA_EMULATED_MEMORY";
+/// How much memory a device has, in bytes.
+pub const MEMORY: u64 = 1 << 30;
+
 /// What happened in the emulated driver of this process so far, over all devices.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

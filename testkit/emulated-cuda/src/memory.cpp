@@ -1,10 +1,19 @@
 // Memory of the device, and pinned memory of the host.
 //
 // New memory is handed out dirty, and memory taken back keeps what was written there: nothing here clears it.
+//
+// A process has its memory for itself, unless `CAPA_EMULATED_MEMORY` names a socket: whoever listens there sends a file
+// descriptor of memory for each device that it is asked for by one byte. What one process leaves there the next one is
+// handed, as on the worst of GPUs. A process locks the parts that it has, and the kernel unlocks them when it ends.
 #include "device.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace driver {
 namespace {
@@ -15,6 +24,8 @@ constexpr size_t GUARD = size_t(1) << 20;
 constexpr size_t ALIGNMENT = 256;
 /// Copies from this length on show whether the worker pins what it copies.
 constexpr size_t LARGE = size_t(1) << 20;
+/// Memory from this length on is dirty at both ends only, and not looked at: nobody has time for all of it.
+constexpr size_t HUGE = size_t(64) << 20;
 
 /// Host memory that copies reach without a detour, by its start.
 std::map<uintptr_t, size_t> pinned;
@@ -40,13 +51,88 @@ bool take_pooled(device &on, size_t room, block &taken) {
     return true;
 }
 
+void make_dirty(char *start, size_t room) {
+    if (room < HUGE) {
+        memset(start, 0xa5, room);
+        return;
+    }
+    memset(start, 0xa5, LARGE);
+    memset(start + room - LARGE, 0xa5, LARGE);
+}
+
+/// The first part of shared memory behind `from` that some process has, with its end; or the end of the memory.
+size_t next_taken(const device &on, size_t from, size_t &end) {
+    size_t start = end = MEMORY;
+    auto own = on.taken.lower_bound(from);
+    if (own != on.taken.end()) start = own->first, end = own->first + own->second;
+    struct flock other = {};
+    other.l_type = F_WRLCK;
+    other.l_start = static_cast<off_t>(from);
+    other.l_len = static_cast<off_t>(MEMORY - from);
+    bool is_there = from < MEMORY && fcntl(on.shared, F_GETLK, &other) == 0 && other.l_type != F_UNLCK;
+    if (is_there && static_cast<size_t>(other.l_start) < start) {
+        start = std::max(from, static_cast<size_t>(other.l_start));
+        end = static_cast<size_t>(other.l_start + other.l_len);
+    }
+    return start;
+}
+
+/// How much memory no process has.
+size_t count_free(const device &on) {
+    if (on.shared < 0) return MEMORY - on.reserved;
+    size_t sum = 0, end = 0;
+    for (size_t from = 0; from < MEMORY; from = end) sum += next_taken(on, from, end) - from;
+    return sum;
+}
+
+bool set_lock(const device &on, short type, size_t offset, size_t room) {
+    struct flock part = {};
+    part.l_type = type;
+    part.l_start = static_cast<off_t>(offset);
+    part.l_len = static_cast<off_t>(room);
+    return fcntl(on.shared, F_SETLK, &part) == 0;
+}
+
+/// Takes the first part of shared memory that is this large and that no process has.
+bool take_room(device &on, size_t room, size_t &offset) {
+    size_t end = 0;
+    for (offset = 0; offset < MEMORY; offset = end) {
+        // Another process may have been faster, and then it is looked for again.
+        while (next_taken(on, offset, end) - offset >= room) {
+            if (!set_lock(on, F_WRLCK, offset, room)) continue;
+            on.taken[offset] = room;
+            return true;
+        }
+    }
+    return false;
+}
+
+void give_room(device &on, size_t offset) {
+    set_lock(on, F_UNLCK, offset, on.taken[offset]);
+    on.taken.erase(offset);
+}
+
 int map_new(device &on, size_t room, block &mapped) {
     if (room > MEMORY - on.reserved) return OUT_OF_MEMORY;
-    void *map = mmap(nullptr, room + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t offset = 0;
+    void *map = mmap(nullptr, room + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return OUT_OF_MEMORY;
-    mprotect(static_cast<char *>(map) + room, GUARD, PROT_NONE);
-    memset(map, 0xa5, room);
-    mapped = {static_cast<char *>(map), room};
+    if (on.shared >= 0 && !take_room(on, room, offset)) {
+        munmap(map, room + GUARD);
+        return OUT_OF_MEMORY;
+    }
+    if (on.shared >= 0) {
+        auto at = static_cast<off_t>(offset);
+        if (mmap(map, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, on.shared, at) == MAP_FAILED) {
+            give_room(on, offset);
+            munmap(map, room + GUARD);
+            return OUT_OF_MEMORY;
+        }
+    } else {
+        mprotect(map, room, PROT_READ | PROT_WRITE);
+        make_dirty(static_cast<char *>(map), room);
+    }
+    mapped = {static_cast<char *>(map), room, offset};
     on.reserved += room;
     return SUCCESS;
 }
@@ -54,6 +140,20 @@ int map_new(device &on, size_t room, block &mapped) {
 void unmap(device &on, const block &freed) {
     munmap(freed.map, freed.room + GUARD);
     on.reserved -= freed.room;
+    if (on.shared >= 0) give_room(on, freed.offset);
+}
+
+/// Writes zeros, over whole pages by giving them back.
+void write_zeros(char *start, size_t bytes, bool shared) {
+    auto from = reinterpret_cast<char *>(round_up(reinterpret_cast<uintptr_t>(start), PAGE));
+    auto to = reinterpret_cast<char *>(reinterpret_cast<uintptr_t>(start + bytes) / PAGE * PAGE);
+    bool given = bytes >= LARGE && madvise(from, static_cast<size_t>(to - from), shared ? MADV_REMOVE : MADV_DONTNEED) == 0;
+    if (!given) {
+        memset(start, 0, bytes);
+        return;
+    }
+    memset(start, 0, static_cast<size_t>(from - start));
+    memset(to, 0, static_cast<size_t>(start + bytes - to));
 }
 
 /// `pooled`: memory that was freed before will do.
@@ -73,6 +173,7 @@ int allocate(device &on, size_t bytes, bool pooled, uintptr_t *address) {
 
 /// Whether something is left of what was written there: neither zeros nor the dirt that it was handed out with.
 bool is_written(const block &freed) {
+    if (freed.room >= HUGE) return false;
     for (size_t i = 0; i < freed.room; i += sizeof(uint64_t)) {
         uint64_t word;
         memcpy(&word, freed.map + i, sizeof word);
@@ -98,8 +199,10 @@ std::shared_ptr<stream> queue_of(device &on, void *handle) {
 
 int fill(device &on, uintptr_t address, unsigned char value, size_t bytes, void *in) {
     if (!is_mine(on, address, bytes)) return INVALID_VALUE;
-    auto order = [=] {
-        memset(reinterpret_cast<void *>(address), value, bytes);
+    auto order = [=, shared = on.shared >= 0] {
+        auto start = reinterpret_cast<char *>(address);
+        if (value == 0) write_zeros(start, bytes, shared);
+        else memset(start, value, bytes);
         return int(SUCCESS);
     };
     enqueue(on, {order, queue_of(on, in), nullptr});
@@ -154,6 +257,30 @@ void trim(device &on, size_t keep) {
         unmap(on, on.pool.back());
         on.pool.pop_back();
     }
+}
+
+int open_memory(device &on) {
+    const char *path = getenv("CAPA_EMULATED_MEMORY");
+    if (!path || on.shared >= 0) return SUCCESS;
+    sockaddr_un name = {};
+    name.sun_family = AF_UNIX;
+    strncpy(name.sun_path, path, sizeof name.sun_path - 1);
+    int to = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto number = static_cast<char>(on.number);
+    iovec bytes = {&number, 1};
+    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))];
+    msghdr answer = {};
+    answer.msg_iov = &bytes;
+    answer.msg_iovlen = 1;
+    answer.msg_control = room;
+    answer.msg_controllen = sizeof room;
+    if (connect(to, reinterpret_cast<sockaddr *>(&name), sizeof name) == 0 && send(to, &number, 1, MSG_NOSIGNAL) == 1 &&
+        recvmsg(to, &answer, MSG_CMSG_CLOEXEC) == 1) {
+        cmsghdr *told = CMSG_FIRSTHDR(&answer);
+        if (told && told->cmsg_type == SCM_RIGHTS) memcpy(&on.shared, CMSG_DATA(told), sizeof on.shared);
+    }
+    close(to);
+    return on.shared >= 0 ? SUCCESS : NOT_INITIALIZED;
 }
 
 void release_memory(device &on) {
@@ -231,7 +358,7 @@ DRIVER int cuMemPoolTrimTo(void *, size_t keep) {
 
 DRIVER int cuMemGetInfo_v2(size_t *free, size_t *total) {
     IN_CONTEXT;
-    *free = MEMORY - on->reserved;
+    *free = count_free(*on);
     *total = MEMORY;
     return SUCCESS;
 }

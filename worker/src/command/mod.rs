@@ -12,6 +12,7 @@ mod earnings;
 mod withdraw;
 mod drain;
 mod image;
+mod warden;
 
 use crate::Config;
 use clap::{Args, Parser};
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 #[command(version)]
 pub enum Command {
     /// Writes a commented configuration and makes a worker key.
-    Init(init::Init),
+    Init(Box<init::Init>),
     /// Looks at everything that keeps this worker from earning, and says what to do about it.
     ///
     /// The exit code is 0 if nothing failed, else the class of the first failure: 2 configuration, 3 key, 4 chain,
@@ -56,6 +57,9 @@ pub enum Command {
     /// Prints how the GPUs are, line by line; a running worker asks it.
     #[command(hide = true)]
     Monitor,
+    /// Ends the containers of the worker that started it once that is gone.
+    #[command(hide = true)]
+    Warden(warden::Warden),
     /// Runs jobs for the worker that started it. It is of no use to anybody else.
     #[command(hide = true)]
     Runner,
@@ -98,6 +102,7 @@ impl Command {
             Self::Withdraw(args) => wait_for(withdraw::run(args)),
             Self::Drain(args) => wait_for(drain::run(args)),
             Self::Image(file) => image::unpack(&file.load()?.execute.oci),
+            Self::Warden(warden) => warden.run(),
             Self::Runner => Ok(crate::runner::run()),
             Self::Inventory => doctor::take_inventory(),
             Self::Anchors => bench::measure_anchors(),

@@ -101,7 +101,7 @@ impl Direct {
             Envelope::from_bytes(&bytes, spec).map_err(|error| Refusal::new(Code::BadEnvelope, error.to_string()))?;
         let resource = self.node.check_match(assignment)?;
         envelope.program.check_resource(&resource).map_err(|text| Refusal::new(Code::Unsupported, text))?;
-        self.node.check_program(&envelope.program, assignment.order.order.payer)?;
+        self.node.check_job(&envelope, assignment.order.order.payer)?;
         let outputs = envelope.outputs.iter().map(|output| output.length.get()).fold(0, u64::saturating_add);
         let most = self.config.max_store.get();
         if outputs > most {

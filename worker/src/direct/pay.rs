@@ -91,7 +91,6 @@ impl Direct {
                 continue;
             }
             let job = row.assignment.job();
-            #[expect(clippy::collapsible_match, reason = "as a guard, a declined receipt would settle its job")]
             match ledger.newest_receipt(job).await? {
                 Some(receipt) if receipt.statement.amount > row.paid => {
                     if declined.get(&job).is_none_or(|sequence| receipt.statement.sequence > *sequence) {

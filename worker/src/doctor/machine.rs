@@ -40,6 +40,7 @@ pub(super) async fn examine(report: &mut Report, config: Option<&Config>, option
     }
     let execute = config.map(|config| config.execute.clone()).unwrap_or_default();
     let limits = config.map(|config| config.sandbox.clone()).unwrap_or_default();
+    super::users::examine(report, &limits, &execute.oci);
     let sells_gpu = config.is_some_and(|config| config.offers.iter().any(|offer| needs_gpu(&offer.resource)));
     gpu(report, &options.program, &execute.cuda, sells_gpu).await;
     trial(report, options, &execute, &limits, sells_gpu).await;
@@ -91,7 +92,7 @@ async fn inventory(program: &Path, config: &CudaConfig) -> Result<Inventory, Str
 
 fn judge(report: &mut Report, inventory: &Inventory, config: &CudaConfig, sells: bool) {
     let driver = inventory.library("libcuda");
-    if !driver.is_some_and(|library| library.version.is_ok()) {
+    if driver.is_none_or(|library| library.version.is_err()) {
         let reason = driver.and_then(|library| library.version.clone().err()).unwrap_or_default();
         let found = format!("libcuda.so.1: {reason}");
         report.add(match sells {

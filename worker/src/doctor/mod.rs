@@ -8,6 +8,7 @@
 mod setup;
 mod network;
 mod machine;
+mod users;
 pub mod samples;
 pub(crate) mod trial;
 mod market;

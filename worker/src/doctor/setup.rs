@@ -7,6 +7,8 @@ use protocol::signature::SigningKey;
 use service::keystore::read_key;
 use std::path::{Path, PathBuf};
 
+/// Resources of the catalog in which no kind of job is billed.
+const UNSOLD: [&str; 3] = ["memory", "storage", "egress"];
 /// Below this a ledger may fail to be written, and with it the proof of what was earned.
 const LEAST_FREE: u64 = 256 << 20;
 /// What the ledger of a busy worker may take within months.
@@ -21,6 +23,9 @@ pub(super) fn config(report: &mut Report, path: &Path) -> Option<Config> {
             let offers: Vec<_> = config.offers.iter().map(|offer| offer.resource.as_str()).collect();
             let found = format!("{} sells {} for {}", path.display(), offers.join(", "), config.provider);
             report.add(Check::ok(Class::Config, "config.file", found));
+            if let Some(check) = unsold(config.offers.iter().map(|offer| offer.resource.as_str())) {
+                report.add(check);
+            }
             Some(config)
         }
         Err(error) => {
@@ -29,6 +34,23 @@ pub(super) fn config(report: &mut Report, path: &Path) -> Option<Config> {
             None
         }
     }
+}
+
+/// A warning of offers that nobody can take: no kind of job is billed in what they sell.
+fn unsold<'a>(resources: impl Iterator<Item = &'a str>) -> Option<Check> {
+    let never: Vec<&str> = resources
+        .filter(|name| {
+            let class = name.split('.').next().unwrap_or_default();
+            UNSOLD.contains(&class)
+        })
+        .collect();
+    if never.is_empty() {
+        return None;
+    }
+    let found =
+        format!("{} never sell: no kind of job is billed in memory, storage or traffic alone", never.join(", "));
+    let advice = "leave these [[offers]] out, and sell cpu, gpu, lease or the builtin kernels";
+    Some(Check::warn(Class::Config, "config.offers", found, advice))
 }
 
 /// The worker key's address, if the key can be read.
@@ -111,6 +133,18 @@ fn existing(folder: &Path) -> PathBuf {
 mod tests {
     use super::super::State;
     use super::*;
+
+    #[test]
+    fn offers_that_never_sell_are_named() {
+        let names = ["cpu.x86-64", "memory", "gpu.h200", "egress"];
+        let check = unsold(names.into_iter()).unwrap();
+        assert_eq!(
+            (check.state, check.found.starts_with("memory, egress never sell")),
+            (State::Warn, true),
+            "{check:?}"
+        );
+        assert_eq!(unsold(["cpu.x86-64", "lease.h200"].into_iter()), None);
+    }
 
     #[test]
     fn space_is_judged_by_what_is_kept() {

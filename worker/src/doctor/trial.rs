@@ -40,7 +40,9 @@ impl Trial {
         // The folder of containers belongs to the worker that runs beside this trial.
         execute.oci.enabled = false;
         let (program, data) = (program.to_path_buf(), folder.0.clone());
-        let config = FleetConfig::new(program, data, 1, execute, sandbox.clone());
+        let mut config = FleetConfig::new(program, data, 1, execute, sandbox.clone());
+        // So may its GPUs, and all jobs of a trial are this program's own samples.
+        config.clears_gpus = false;
         let starting = timeout(PATIENCE, Fleet::start(config, Health::new()));
         let fleet = starting.await.map_err(|_| TrialError::Silent)??;
         Ok(Self { fleet, folder })

@@ -9,8 +9,8 @@ mod oci;
 mod wasm;
 
 pub use builtin::{BuiltinExecutor, reference};
-pub use cuda::{CudaExecutor, Gpu, anchor, gpus, inventory};
-pub use oci::{ImageError, ImageStore, OciConfig, OciExecutor};
+pub use cuda::{CudaExecutor, Gpu, anchor, gpus, inventory, scrub};
+pub use oci::{ImageError, ImageStore, OCI_IDS, OciConfig, OciExecutor, keep_watch};
 pub use wasm::WasmExecutor;
 
 use bytes::Bytes;
@@ -20,21 +20,35 @@ use protocol::resource::{Unit, Usage};
 use protocol::wire::Isolation;
 use serde::{Deserialize, Serialize};
 use std::ops::DerefMut;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What the operator lets jobs use of this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExecuteConfig {
+    /// Largest `limits.wallMs` of any job accepted, in milliseconds: for so long a job may have its device, whatever it
+    /// pays. Default: 24 hours.
+    pub max_wall_ms: u64,
     /// WebAssembly jobs.
     pub wasm: WasmConfig,
     /// CUDA jobs.
     pub cuda: CudaConfig,
     /// Container jobs.
     pub oci: OciConfig,
+}
+
+impl Default for ExecuteConfig {
+    fn default() -> Self {
+        Self {
+            max_wall_ms: 24 * 3_600_000,
+            wasm: WasmConfig::default(),
+            cuda: CudaConfig::default(),
+            oci: OciConfig::default(),
+        }
+    }
 }
 
 /// Bounds of WebAssembly jobs.
@@ -305,13 +319,14 @@ pub fn run_here(
     Ok(Delivered { usage: produced.usage, outputs })
 }
 
-/// The executors that the supervisor calls itself, because their programs have processes of their own.
-pub fn here(config: &ExecuteConfig) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
+/// The executors that the supervisor calls itself, because their programs have processes of their own. `program` is
+/// `capa-worker` itself.
+pub fn here(config: &ExecuteConfig, program: &Path) -> Result<Vec<Arc<dyn Executor>>, ExecuteError> {
     if !config.oci.enabled {
         return Ok(Vec::new());
     }
     // Who turns container jobs on wants to know at once that they cannot run.
-    let oci = OciExecutor::find(&config.oci);
+    let oci = OciExecutor::find(&config.oci, program);
     let oci = oci.map_err(|reason| ExecuteError::Unsupported(format!("container jobs are turned on, but {reason}")))?;
     tracing::info!(toolchain = oci.toolchain(), images = config.oci.images.len(), "container jobs are accepted");
     Ok(vec![Arc::new(oci)])

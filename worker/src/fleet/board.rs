@@ -4,6 +4,7 @@
 use super::child::Child;
 use super::device::Device;
 use super::nursery::{NoChild, Undead};
+use super::residue::Residue;
 use super::tend::{LONGEST_REST, REST};
 use crate::node::lock;
 use crate::observe;
@@ -34,6 +35,7 @@ struct Waiter {
 struct Place {
     device: Device,
     state: State,
+    residue: Residue,
     /// Why it must not be used, found out while somebody had it.
     condemned: Option<String>,
 }
@@ -104,6 +106,8 @@ pub(super) struct Seat {
     pub(super) device: Device,
     /// The child that was there.
     pub(super) warm: Option<Warm>,
+    /// What earlier jobs may have left in its memory.
+    pub(super) residue: Residue,
     /// Set once it is found that the device cannot be used any more.
     pub(super) lost: Option<Lost>,
 }
@@ -111,7 +115,8 @@ pub(super) struct Seat {
 impl Board {
     pub(super) fn new(cpus: u32, gpus: &[u32]) -> Arc<Self> {
         let devices = (0..cpus).map(Device::Cpu).chain(gpus.iter().copied().map(Device::Gpu));
-        let places = devices.map(|device| Place { device, state: State::Free(None), condemned: None }).collect();
+        let free = |device| Place { device, state: State::Free(None), residue: Residue::unknown(), condemned: None };
+        let places = devices.map(free).collect();
         Arc::new(Self(Mutex::new(Contents { places, cpu_queue: VecDeque::new(), gpu_queue: VecDeque::new() })))
     }
 
@@ -202,6 +207,19 @@ impl Board {
     /// Tells once what was found to be wrong with a device that somebody has.
     pub(super) fn take_condemned(&self, device: Device) -> Option<String> {
         lock(&self.0).places.iter_mut().find(|place| place.device == device)?.condemned.take()
+    }
+
+    /// Whether something may lie in a device's memory.
+    pub(super) fn is_clean(&self, device: Device) -> bool {
+        lock(&self.0).places.iter().any(|place| place.device == device && place.residue == Residue::none())
+    }
+
+    /// All memory of a device that no job has is zero.
+    pub(super) fn cleaned(&self, device: Device) {
+        let mut contents = lock(&self.0);
+        if let Some(place) = contents.places.iter_mut().find(|place| place.device == device) {
+            place.residue = Residue::none();
+        }
     }
 
     /// Gives a lost device back to the jobs; `false` where it was not lost, or was condemned meanwhile.
@@ -305,7 +323,7 @@ impl Place {
             State::Free(warm) => warm,
             State::Leased | State::Lost(_) => None,
         };
-        Seat { device: self.device, warm, lost: None }
+        Seat { device: self.device, warm, residue: self.residue.clone(), lost: None }
     }
 }
 
@@ -328,6 +346,7 @@ impl Drop for Lease {
                 let Some(place) = contents.places.iter_mut().find(|place| place.device == seat.device) else {
                     continue;
                 };
+                place.residue = seat.residue;
                 place.state = match seat.lost {
                     Some(lost) => State::Lost(lost),
                     None => State::Free(seat.warm),

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a child may take until it is ready: a driver may have to be loaded, and the machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long clearing a GPU's memory may take: it is a matter of seconds, and of the driver's start.
+const SCRUB_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a killed child may take to be gone.
 pub(super) const REAP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -32,8 +34,8 @@ pub(super) enum StartError {
         log: String,
     },
     /// It did not become ready.
-    #[error("the process was not ready within {} s", START_DEADLINE.as_secs())]
-    Late,
+    #[error("the process was not ready within {} s", .0.as_secs())]
+    Late(Duration),
     /// It did not even die.
     #[error(transparent)]
     Unkillable(#[from] Box<Unkillable>),
@@ -121,10 +123,27 @@ impl Newborn {
         }
     }
 
+    /// Waits until it has cleared its GPU. Tells how many bytes that were, and how many milliseconds it took.
+    pub(super) async fn scrubbed(self) -> Result<(u64, u64), StartError> {
+        match self.answer_within(SCRUB_DEADLINE).await {
+            Ok(FromRunner::Scrubbed { bytes, milliseconds }) => {
+                self.process.reap(REAP_DEADLINE).await?;
+                Ok((bytes, milliseconds))
+            }
+            Ok(FromRunner::Unfit { reason }) => Err(self.end(StartError::Unfit(reason)).await),
+            Ok(other) => Err(self.end(StartError::Protocol(format!("{other:?}"))).await),
+            Err(error) => Err(self.end(error).await),
+        }
+    }
+
     async fn answer(&self) -> Result<FromRunner, StartError> {
-        let received = match tokio::time::timeout(START_DEADLINE, self.channel.recv()).await {
+        self.answer_within(START_DEADLINE).await
+    }
+
+    async fn answer_within(&self, deadline: Duration) -> Result<FromRunner, StartError> {
+        let received = match tokio::time::timeout(deadline, self.channel.recv()).await {
             Ok(received) => received,
-            Err(_) => return Err(StartError::Late),
+            Err(_) => return Err(StartError::Late(deadline)),
         };
         match received {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| StartError::Protocol(error.to_string())),

@@ -6,6 +6,7 @@ use super::child::Child;
 use super::device::Device;
 use super::hold::Held;
 use super::nursery::NoChild;
+use super::seat::Vacancy;
 use super::share::{self, Ended, Terms};
 use super::totals::Totals;
 use super::work::Work;
@@ -51,8 +52,15 @@ impl Shared {
             self.config.sandbox.admit(tenant, isolation).map_err(ExecuteError::Unsupported)?;
         }
         let gpus = job.envelope.program.devices();
-        let lease = if gpus > 0 { Some(self.vacate(gpus, tenant, &cancel).await?) } else { None };
+        // Until the vacancies end with the program, no process of the worker's own is made on its devices.
+        let (mut lease, _vacancies): (Option<Lease>, Vec<Vacancy>) = match gpus {
+            0 => (None, Vec::new()),
+            _ => self.vacate(gpus, tenant, &cancel).await.map(|(lease, vacancies)| (Some(lease), vacancies))?,
+        };
         job.devices = lease.iter().flat_map(|lease| gpu_numbers(&lease.seats)).collect();
+        for seat in lease.iter_mut().flat_map(|lease| &mut lease.seats) {
+            seat.residue.used(tenant, false);
+        }
         let stop = cancel.child_token();
         let held = self.hold(&job.devices, &stop);
         let run = tokio::task::spawn_blocking(move || run_here(&*executor, job, progress, stop));
@@ -77,14 +85,19 @@ impl Shared {
         let numbers: Vec<u32> = gpu_numbers(&lease.seats).collect();
         let stop = cancel.child_token();
         let held = self.hold(&numbers, &stop);
-        let result = match self.admit_children(tenant, &children) {
+        let (result, unbilled) = match self.admit_children(tenant, &children) {
             Ok(()) => self.share_out(tenant, &mut lease, children, job, progress, &stop).await,
             Err(text) => {
                 self.put_back(&mut lease, children, tenant);
-                Err(ExecuteError::Unsupported(text))
+                (Err(ExecuteError::Unsupported(text)), Duration::ZERO)
             }
         };
-        self.release_held(lease, held, result).await
+        let result = self.release_held(lease, held, result).await;
+        // What the node lost to its own failure is held against nobody.
+        if !matches!(result, Err(ExecuteError::Node(_))) {
+            self.unbilled.add(tenant, unbilled, Instant::now());
+        }
+        result
     }
 
     /// Gives a job's devices back, but those that were found to be broken meanwhile.
@@ -135,7 +148,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Runs all shares of a job at once, and joins what they give.
+    /// Runs all shares of a job at once, and joins what they give. Tells as well what they took of their devices and
+    /// are not billed for.
     async fn share_out(
         self: &Arc<Self>,
         tenant: Address,
@@ -144,47 +158,71 @@ impl Shared {
         job: JobInput,
         progress: watch::Sender<Usage>,
         stop: &CancellationToken,
-    ) -> Result<Delivered, ExecuteError> {
+    ) -> (Result<Delivered, ExecuteError>, Duration) {
         let work = match Work::new(job).await {
             Ok(work) => work,
             Err(error) => {
                 self.put_back(lease, children, tenant);
-                return Err(error);
+                return (Err(error), Duration::ZERO);
             }
         };
         let totals = Totals::new(children.len(), &work, progress, stop.clone());
-        let grace = Duration::from_millis(self.config.sandbox.grace_ms);
-        let terms = Terms { work: &work, grace, cancel: stop, progress: &|rank, usage| totals.tell(rank, usage) };
-        let shares = children.into_iter().zip(0u32..).map(|(child, rank)| {
-            let terms = &terms;
-            async move {
-                let site = child.site;
-                let mut ended = share::run(child, rank, terms, &self.nursery).await;
-                if ended.unread && ended.undead.is_none() {
-                    // It was killed from outside while it waited: nothing of the job was lost with it.
-                    ended = match self.replace(site, tenant).await {
-                        Ok(child) => share::run(child, rank, terms, &self.nursery).await,
-                        Err(error) => Ended { result: Err(error), ..ended },
-                    };
-                }
-                if ended.result.is_err() {
-                    // The others' work would be of no use to anyone.
-                    stop.cancel();
-                }
-                ended
-            }
-        });
+        let terms = Terms {
+            work: &work,
+            grace: Duration::from_millis(self.config.sandbox.grace_ms),
+            cancel: stop,
+            unbilled: self.unbilled_left(tenant),
+            progress: &|rank, usage| totals.tell(rank, usage),
+        };
+        let shares = children.into_iter().zip(0u32..).map(|(child, rank)| self.share(tenant, child, rank, &terms));
         let mut results = Vec::new();
+        let mut taken = Duration::ZERO;
         for (seat, ended) in lease.seats.iter_mut().zip(join_all(shares).await) {
-            let Ended { child, undead, unbilled, result, unread: _ } = ended;
-            self.unbilled.add(tenant, unbilled, Instant::now());
+            let Ended { child, undead, unbilled, cleared, crashed: _, result, unread } = ended;
+            taken = taken.saturating_add(unbilled);
+            if !unread {
+                seat.residue.used(tenant, cleared);
+            }
             if let Some(child) = child {
                 seat.leave(child, tenant);
             }
             seat.lost = undead.map(|undead| Lost::by(NoChild::Undead(undead)));
             results.push(result);
         }
-        totals.settle(results)
+        (totals.settle(results), taken)
+    }
+
+    /// Runs the share of one device in a child.
+    async fn share(self: &Arc<Self>, tenant: Address, child: Child, rank: u32, terms: &Terms<'_>) -> Ended {
+        let site = child.site;
+        let mut ended = share::run(child, rank, terms, &self.nursery).await;
+        if ended.unread && ended.undead.is_none() {
+            // It was killed from outside while it waited: nothing of the job was lost with it.
+            ended = match self.replace(site, tenant).await {
+                Ok(child) => share::run(child, rank, terms, &self.nursery).await,
+                Err(error) => Ended { result: Err(error), ..ended },
+            };
+        }
+        if !ended.crashed {
+            if !ended.unread {
+                self.crashes.forget(site);
+            }
+        } else if self.crashes.is_the_nodes(site, tenant) {
+            let text = format!("jobs of several payers crashed one after the other on {site}: see what it logs");
+            ended.result = Err(ExecuteError::Node(text));
+        }
+        if ended.result.is_err() {
+            // The others' work would be of no use to anyone.
+            terms.cancel.cancel();
+        }
+        ended
+    }
+
+    /// How much longer than it is billed for a job of this tenant may have a device.
+    fn unbilled_left(&self, tenant: Address) -> Option<Duration> {
+        let sandbox = &self.config.sandbox;
+        let most = Duration::from_secs(sandbox.unbilled_s);
+        (!sandbox.friends.contains(&tenant)).then(|| self.unbilled.left(tenant, most, Instant::now()))
     }
 }
 

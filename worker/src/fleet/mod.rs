@@ -15,11 +15,15 @@ mod bounds;
 mod work;
 mod child;
 mod nursery;
+mod scrub;
+mod residue;
+mod blanks;
 mod board;
 mod inventory;
 mod hold;
 mod seat;
 mod unbilled;
+mod crashes;
 mod share;
 mod totals;
 mod dispatch;
@@ -33,8 +37,10 @@ use crate::config::SandboxConfig;
 use crate::execute::{CudaConfig, Delivered, Devices, ExecuteConfig, ExecuteError, Executor, JobInput, here};
 use crate::sandbox::{Exit, Process, Unkillable};
 use alloy::primitives::Address;
+use blanks::Blanks;
 use board::{Board, Lost};
 use child::StartError;
+use crashes::Crashes;
 use device::Site;
 use futures::future::{BoxFuture, join_all};
 use hold::Holder;
@@ -44,7 +50,7 @@ use protocol::resource::Usage;
 use protocol::wire::Isolation;
 use roster::{Entry, Roster};
 use service::health::Health;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -69,6 +75,9 @@ pub struct FleetConfig {
     pub execute: ExecuteConfig,
     /// How jobs are kept apart.
     pub sandbox: SandboxConfig,
+    /// Whether the memory of GPUs is cleared before another payer has it. Not where all jobs are the operator's own: that
+    /// takes all free memory for a moment, and another worker may have jobs on the same GPUs.
+    pub clears_gpus: bool,
 }
 
 /// Why a fleet cannot be put together.
@@ -111,11 +120,11 @@ struct Shared {
     /// Executors that start processes of their own.
     here: Vec<Arc<dyn Executor>>,
     abilities: Mutex<Abilities>,
-    /// Sites for which a blank child is being made.
-    pending: Mutex<BTreeSet<Site>>,
+    blanks: Blanks,
     /// The jobs that hold GPUs, by number, and what was found to be wrong with a GPU meanwhile.
     holders: Mutex<BTreeMap<u32, Holder>>,
     unbilled: Unbilled,
+    crashes: Crashes,
     inventory: watch::Sender<Inventory>,
     health: Health,
     closing: CancellationToken,
@@ -127,7 +136,7 @@ impl FleetConfig {
     /// A fleet of so many slots, with the libraries that this process' environment names.
     pub fn new(program: PathBuf, data: PathBuf, slots: u32, execute: ExecuteConfig, sandbox: SandboxConfig) -> Self {
         let slots = execute.wasm.slots.unwrap_or(slots);
-        Self { program, environment: gpu::passed(), data, slots, execute, sandbox }
+        Self { program, environment: gpu::passed(), data, slots, execute, sandbox, clears_gpus: true }
     }
 }
 
@@ -159,11 +168,12 @@ impl Fleet {
         let shared = Arc::new(Shared {
             nursery,
             board,
-            here: here(&config.execute)?,
+            here: here(&config.execute, &config.program)?,
             abilities: Mutex::default(),
-            pending: Mutex::default(),
+            blanks: Blanks::default(),
             holders: Mutex::default(),
             unbilled: Unbilled::default(),
+            crashes: Crashes::default(),
             inventory: watch::channel(nothing).0,
             health,
             closing: CancellationToken::new(),
@@ -283,7 +293,7 @@ impl Shared {
         };
         let free = self.board.view().into_iter().filter(|(_, state)| *state == DeviceState::Free);
         let gpus = free.filter(|(device, _)| matches!(device, Device::Gpu(_))).map(|(device, _)| async move {
-            match self.nursery.make(device.site()).await {
+            match self.scrub_and_make(device).await {
                 Ok(child) => self.admit(child),
                 Err(error) => self.lose(device, Lost::by(error)),
             }

@@ -32,8 +32,8 @@ const OPEN_FILES: u64 = 1_024;
 
 /// Makes children.
 pub(super) struct Nursery {
-    config: FleetConfig,
-    roster: Roster,
+    pub(super) config: FleetConfig,
+    pub(super) roster: Roster,
     reaper: Arc<dyn Reaper>,
     users: Users,
     blanks: Mutex<BTreeMap<Site, Vec<Blank>>>,
@@ -92,7 +92,8 @@ impl std::fmt::Debug for Undead {
 impl Nursery {
     pub(super) fn new(config: FleetConfig, roster: Roster, reaper: Arc<dyn Reaper>) -> Self {
         let users = config.sandbox.users;
-        Self { users: Users::new(users.first, users.count), config, roster, reaper, blanks: Mutex::default() }
+        let users = Users::new(&config.sandbox.run, users.first, users.count);
+        Self { users, config, roster, reaper, blanks: Mutex::default() }
     }
 
     /// The GPUs that may be used, as a process of its own sees them: only that proves that they work.
@@ -178,7 +179,7 @@ impl Nursery {
         match newborn.ready().await {
             Ok((process, channel, mut facts)) => {
                 facts.isolation.cgroup = cgroup.as_ref().map_or(0, Cgroup::version);
-                facts.missing.extend(without);
+                facts.missing.extend(without.into_iter().chain(self.users.missing()));
                 Ok(Child { site, process, channel, cgroup, facts, next: 1, handed: 0, _user: user })
             }
             Err(error) => {
@@ -210,7 +211,7 @@ impl Nursery {
         self.roster.remove(&undead.identity);
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         role: Role,
         profile: Profile,
@@ -244,7 +245,7 @@ pub(super) const fn memory_limit(site: Site, job: u64) -> u64 {
     overhead.saturating_add(job)
 }
 
-fn give_up(error: StartError, user: Option<Uid>) -> NoChild {
+pub(super) fn give_up(error: StartError, user: Option<Uid>) -> NoChild {
     match error {
         StartError::Unkillable(unkillable) => NoChild::Undead(Undead::new(unkillable, user)),
         other => NoChild::Start(other),

@@ -5,6 +5,7 @@ use super::board::{Lease, Lost, Seat};
 use super::child::Child;
 use super::device::{Device, Site};
 use super::nursery::{NoChild, Undead};
+use super::residue::Residue;
 use super::tend::REST;
 use crate::execute::ExecuteError;
 use crate::node::lock;
@@ -77,6 +78,11 @@ impl Shared {
             }
             self.nursery.retire(warm.child).await.map_err(NoChild::Undead)?;
         }
+        if let Site::Gpu(gpu) = site
+            && seat.residue.bars_child(tenant)
+        {
+            self.clear(seat, gpu).await?;
+        }
         let child = self.nursery.take(site).await?;
         self.learn(&child);
         self.publish();
@@ -98,27 +104,59 @@ impl Shared {
         }
     }
 
-    /// GPUs for a program with a process of its own: no child stays on them.
+    /// GPUs for a program with a process of its own: no child stays on them or is made there, and nothing of another
+    /// tenant lies in their memory.
     pub(super) async fn vacate(
         self: &Arc<Self>,
         gpus: u32,
         tenant: Address,
         cancel: &CancellationToken,
-    ) -> Result<Lease, ExecuteError> {
+    ) -> Result<(Lease, Vec<Vacancy>), ExecuteError> {
         loop {
             let mut lease = self.lease(gpus, tenant, cancel).await?;
-            for seat in &mut lease.seats {
-                if let Some(warm) = seat.warm.take()
-                    && let Err(undead) = self.nursery.retire(warm.child).await
-                {
-                    seat.lost = Some(Lost::by(NoChild::Undead(undead)));
+            let emptied = join_all(lease.seats.iter_mut().map(|seat| self.empty(seat, tenant))).await;
+            let mut vacancies = Vec::new();
+            for (seat, emptied) in lease.seats.iter_mut().zip(emptied) {
+                match emptied {
+                    Ok(vacancy) => vacancies.push(vacancy),
+                    Err(error) => seat.lost = Some(Lost::by(error)),
                 }
             }
-            if lease.seats.iter().all(|seat| seat.lost.is_none()) {
-                return Ok(lease);
+            if vacancies.len() == lease.seats.len() {
+                return Ok((lease, vacancies));
             }
             self.give_back(lease);
         }
+    }
+
+    /// Ends whatever of the worker's own is on a device, for a tenant that gets all of it.
+    async fn empty(self: &Arc<Self>, seat: &mut Seat, tenant: Address) -> Result<Vacancy, NoChild> {
+        if let Some(warm) = seat.warm.take() {
+            self.nursery.retire(warm.child).await.map_err(NoChild::Undead)?;
+        }
+        match seat.device.site() {
+            Site::Gpu(gpu) if seat.residue.bars_container(tenant) => self.clear(seat, gpu).await,
+            site => self.close_site(site).await,
+        }
+    }
+
+    /// Writes zeros over the memory of a device on which no child of a tenant is.
+    async fn clear(self: &Arc<Self>, seat: &mut Seat, gpu: u32) -> Result<Vacancy, NoChild> {
+        // What a blank child has of the memory it may have been given with what others left there.
+        let vacancy = self.close_site(Site::Gpu(gpu)).await?;
+        self.nursery.scrub(gpu).await?;
+        seat.residue = Residue::none();
+        Ok(vacancy)
+    }
+
+    /// Ends the blank children of a site, and lets none be made until the vacancy ends.
+    async fn close_site(self: &Arc<Self>, site: Site) -> Result<Vacancy, NoChild> {
+        let vacancy = Vacancy { shared: self.clone(), site };
+        self.blanks.close(site).await;
+        for child in self.nursery.drain(site) {
+            self.nursery.retire(child).await.map_err(NoChild::Undead)?;
+        }
+        Ok(vacancy)
     }
 
     /// Leaves children that were not used where they were found.
@@ -194,8 +232,11 @@ impl Shared {
             Site::Cpu => self.config.slots.min(2) as usize,
             Site::Gpu(_) => 1,
         };
-        let has_enough = move |shared: &Self| shared.nursery.blanks(site) >= wanted || shared.closing.is_cancelled();
-        if has_enough(self) || !lock(&self.pending).insert(site) {
+        let has_enough = move |shared: &Self| {
+            let is_done = shared.closing.is_cancelled() || shared.blanks.is_closed(site);
+            is_done || shared.nursery.blanks(site) >= wanted
+        };
+        if has_enough(self) || !self.blanks.begin(site) {
             return;
         }
         let shared = self.clone();
@@ -210,13 +251,14 @@ impl Shared {
                         }
                         tokio::select! {
                             () = tokio::time::sleep(REST) => {}
+                            () = shared.blanks.closed(site) => {}
                             () = shared.closing.cancelled() => {}
                         }
                         break;
                     }
                 }
             }
-            lock(&shared.pending).remove(&site);
+            shared.blanks.end(site);
         });
     }
 
@@ -227,5 +269,17 @@ impl Shared {
             // It holds no slot; what it holds of the machine cannot be helped.
             Site::Cpu => tracing::error!(reason = undead.reason, "a child for the CPU is left behind"),
         }
+    }
+}
+
+/// A site on which the worker makes no children while this lives.
+pub(super) struct Vacancy {
+    shared: Arc<Shared>,
+    site: Site,
+}
+
+impl Drop for Vacancy {
+    fn drop(&mut self) {
+        self.shared.blanks.open(self.site);
     }
 }

@@ -31,15 +31,24 @@ const MOST_HANDED: u64 = 4 << 30;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How long the last words of a process that ended may take to be known.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Signals by which the kernel ends a process for what it did.
-const FAULTS: [nix::libc::c_int; 5] =
-    [nix::libc::SIGSEGV, nix::libc::SIGBUS, nix::libc::SIGILL, nix::libc::SIGFPE, nix::libc::SIGSYS];
+/// Signals by which the kernel ends a process for what it did, and the one by which a compiler, a driver or the
+/// allocator ends its own process over what it was given.
+const FAULTS: [nix::libc::c_int; 6] = [
+    nix::libc::SIGSEGV,
+    nix::libc::SIGBUS,
+    nix::libc::SIGILL,
+    nix::libc::SIGFPE,
+    nix::libc::SIGSYS,
+    nix::libc::SIGABRT,
+];
 
 /// What all shares of a job have in common.
 pub(super) struct Terms<'a> {
     pub(super) work: &'a Work,
     pub(super) grace: Duration,
     pub(super) cancel: &'a CancellationToken,
+    /// How much longer than the usual, and than what it is billed for, the job may have its device; `None` for ever.
+    pub(super) unbilled: Option<Duration>,
     /// Is told what the share of a rank has used so far.
     pub(super) progress: &'a (dyn Fn(u32, Usage) + Sync),
 }
@@ -52,6 +61,10 @@ pub(super) struct Ended {
     pub(super) undead: Option<Undead>,
     /// For how long it had its device beyond the usual and what it used there.
     pub(super) unbilled: Duration,
+    /// Whether the child cleared the device's memory after the job.
+    pub(super) cleared: bool,
+    /// Whether the job crashed the child.
+    pub(super) crashed: bool,
     /// The outputs' parts, or why there are none.
     pub(super) result: Result<Vec<Bytes>, ExecuteError>,
     /// Whether the child died before it had read the job, so that another one may as well run it.
@@ -66,6 +79,8 @@ enum Break {
     Overran,
     /// It went on after it was told to stop.
     Ignored,
+    /// It had its device for too long without being billed for it.
+    Unbilled,
     /// It said something that it must not.
     Violation(String),
 }
@@ -75,8 +90,15 @@ pub(super) async fn run(mut child: Child, rank: u32, terms: &Terms<'_>, nursery:
     let outputs = match terms.work.outputs() {
         Ok(outputs) => outputs,
         Err(error) => {
-            let unbilled = Duration::ZERO;
-            return Ended { child: Some(child), undead: None, unbilled, result: Err(error), unread: false };
+            return Ended {
+                child: Some(child),
+                undead: None,
+                unbilled: Duration::ZERO,
+                cleared: true,
+                crashed: false,
+                result: Err(error),
+                unread: false,
+            };
         }
     };
     limit_memory(&child, terms.work);
@@ -141,6 +163,8 @@ impl Watch {
         let mut deadline = self.begin + wall + terms.grace;
         let mut asked = false;
         loop {
+            let unbilled = terms.unbilled.map(|left| unbilled::longest(self.site, &self.usage, left).min(LONGEST));
+            let unpaid = unbilled.map_or(deadline, |longest| self.begin + longest);
             tokio::select! {
                 message = child.channel.recv() => {
                     if let Some(last) = self.hear(child, message)? {
@@ -153,8 +177,12 @@ impl Watch {
                     deadline = deadline.min(Instant::now() + terms.grace);
                     say(child, &ToRunner::Cancel { id: self.id }, &[]).await?;
                 }
-                () = tokio::time::sleep_until(deadline) => {
-                    return Err(if asked { Break::Ignored } else { Break::Overran });
+                () = tokio::time::sleep_until(deadline.min(unpaid)) => {
+                    return Err(match asked {
+                        true => Break::Ignored,
+                        false if unpaid < deadline => Break::Unbilled,
+                        false => Break::Overran,
+                    });
                 }
             }
         }
@@ -248,11 +276,12 @@ impl Watch {
             Err(ExecuteError::Limit { .. } | ExecuteError::Cancelled { .. }) => child.site == Site::Cpu,
             Err(ExecuteError::Node(_)) => false,
         };
-        if is_fit && !spent && child.handed < MOST_HANDED {
-            return self.ended(Some(child), None, result);
+        let cleared = is_fit && !spent;
+        if cleared && child.handed < MOST_HANDED {
+            return Ended { cleared, ..self.ended(Some(child), None, result) };
         }
         let undead = nursery.retire(child).await.err();
-        self.ended(None, undead, result)
+        Ended { cleared, ..self.ended(None, undead, result) }
     }
 
     /// Ends the child, and finds out whose fault it is.
@@ -266,33 +295,54 @@ impl Watch {
         let log = cut(child.process.log().trim().to_owned());
         let unread = matches!(broken, Break::Closed) && !self.begun;
         let undead = nursery.retire(child).await.err();
+        let crashed = match (&broken, died) {
+            (Break::Closed, Some(Exit::Signal(signal))) if !out_of_memory && FAULTS.contains(&signal) => Some(signal),
+            _ => None,
+        };
+        let error = self.blame(broken, died, out_of_memory, crashed, log);
+        Ended { unread, crashed: crashed.is_some() && !unread, ..self.ended(None, undead, Err(error)) }
+    }
+
+    /// What the end of a child means to the client.
+    fn blame(
+        &self,
+        broken: Break,
+        died: Option<Exit>,
+        out_of_memory: bool,
+        crashed: Option<i32>,
+        log: String,
+    ) -> ExecuteError {
         let usage = self.usage;
-        let error = match (broken, died) {
+        let limit = |detail: &str| ExecuteError::Limit { detail: detail.into(), usage };
+        match (broken, died) {
             (Break::Overran, _) => {
-                let detail = "it did not stop at its wall time (limits.wallMs of the envelope) and was killed".into();
-                ExecuteError::Limit { detail, usage }
+                limit("it did not stop at its wall time (limits.wallMs of the envelope) and was killed")
             }
+            (Break::Unbilled, _) => limit(
+                "it had its device for longer than what it is billed for and what this worker allows one payer to take \
+                 besides, such as for compiling (sandbox.unbilled_s of the worker), and was killed",
+            ),
             (Break::Ignored, _) => ExecuteError::Cancelled { usage },
             (Break::Violation(text), _) => ExecuteError::Node(format!("the job's process broke its protocol: {text}")),
             (Break::Closed, _) if out_of_memory => {
-                let detail = "its process was killed at its memory limit (limits.memory of the envelope)".into();
-                ExecuteError::Limit { detail, usage }
+                limit("its process was killed at its memory limit (limits.memory of the envelope)")
             }
-            (Break::Closed, Some(Exit::Signal(signal))) if FAULTS.contains(&signal) => {
-                ExecuteError::Program { detail: format!("it crashed its process by signal {signal}"), usage }
-            }
-            (Break::Closed, Some(exit)) => ExecuteError::Node(format!("the job's process {exit}; it said: {log}")),
-            (Break::Closed, None) => ExecuteError::Node("the job's process hung up".into()),
-        };
-        Ended { unread, ..self.ended(None, undead, Err(error)) }
+            (Break::Closed, exit) => match (crashed, exit) {
+                (Some(signal), _) => {
+                    ExecuteError::Program { detail: format!("it crashed its process by signal {signal}"), usage }
+                }
+                (None, Some(exit)) => ExecuteError::Node(format!("the job's process {exit}; it said: {log}")),
+                (None, None) => ExecuteError::Node("the job's process hung up".into()),
+            },
+        }
     }
 
     fn ended(self, child: Option<Child>, undead: Option<Undead>, result: Result<Vec<Bytes>, ExecuteError>) -> Ended {
         if self.bounds.has_clamped() {
             observe::usage_clamped();
         }
-        let unbilled = unbilled::beyond(self.site, self.begin.elapsed(), &self.usage);
-        Ended { child, undead, unbilled, result, unread: false }
+        let unbilled = unbilled::beyond(self.site, self.begin.elapsed(), &self.usage, result.is_ok());
+        Ended { child, undead, unbilled, cleared: false, crashed: false, result, unread: false }
     }
 }
 

@@ -3,7 +3,6 @@
 use super::Shared;
 use super::board::{Lease, Lost};
 use super::device::{Device, Site};
-use crate::node::lock;
 use crate::observe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -44,7 +43,7 @@ impl Shared {
             self.prepare(Site::Cpu);
         }
         for device in self.board.recoverable() {
-            if lock(&self.pending).insert(device.site()) {
+            if self.blanks.begin(device.site()) {
                 self.making.spawn(self.clone().revive(device));
             }
         }
@@ -68,7 +67,7 @@ impl Shared {
         }
         // What was known before this trial is what it is about.
         self.board.take_condemned(device);
-        match self.nursery.make(device.site()).await {
+        match self.scrub_and_make(device).await {
             Ok(child) => {
                 self.admit(child);
                 if self.board.recover(device) {
@@ -79,7 +78,7 @@ impl Shared {
             }
             Err(error) => self.board.postpone(device, Lost::by(error)),
         }
-        lock(&self.pending).remove(&device.site());
+        self.blanks.end(device.site());
         self.publish();
     }
 }

@@ -42,6 +42,8 @@ pub enum ToRunner {
 pub enum Role {
     /// Tells which GPUs there are, and ends.
     Probe(CudaConfig),
+    /// Clears the memory of the only GPU that it sees, and ends.
+    Scrub(CudaConfig),
     /// Runs WebAssembly.
     Cpu(WasmConfig),
     /// Runs CUDA and the builtin kernels on the only GPU that it sees.
@@ -72,6 +74,13 @@ pub enum FromRunner {
     Found {
         /// In the driver's order.
         gpus: Vec<Gpu>,
+    },
+    /// A GPU's memory holds nothing but zeros.
+    Scrubbed {
+        /// How much was cleared.
+        bytes: u64,
+        /// How long it took.
+        milliseconds: u64,
     },
     /// It cannot be what it should.
     Unfit {

@@ -19,6 +19,7 @@ use crate::sandbox::{self, Channel, ChannelError, Confinement, Lockdown, Sandbox
 use desk::Desk;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Exit code of a process that ended by a panic.
 const PANICKED: i32 = 101;
@@ -40,6 +41,10 @@ enum RunnerError {
 
 /// Serves one supervisor until it closes the socket.
 pub fn run() -> ExitCode {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the supervisor ends what this process leaves, and must see that it failed"
+    )]
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("the runner panicked: {panic}");
         std::process::exit(PANICKED);
@@ -58,8 +63,12 @@ fn serve() -> Result<(), RunnerError> {
     let ToRunner::Setup { role, lockdown } = serde_json::from_slice(&channel.recv()?.bytes)? else {
         return Err(RunnerError::Order("a job came before the setup"));
     };
-    if let Role::Probe(config) = role {
-        return Ok(say(&channel, &probe(&config, lockdown, &channel))?);
+    if let Role::Probe(config) = &role {
+        let find = || Ok(FromRunner::Found { gpus: execute::gpus(config)? });
+        return Ok(say(&channel, &at_once(lockdown, &channel, find))?);
+    }
+    if let Role::Scrub(config) = &role {
+        return Ok(say(&channel, &at_once(lockdown, &channel, || scrub(config)))?);
     }
     match prepare(role, lockdown, &channel) {
         Ok((executors, facts)) => {
@@ -87,10 +96,15 @@ fn prepare(role: Role, lockdown: Lockdown, channel: &Channel) -> Result<(Vec<Arc
     Ok((executors, facts))
 }
 
-fn probe(config: &CudaConfig, lockdown: Lockdown, channel: &Channel) -> FromRunner {
+/// What a process says that runs nothing of any job, and ends.
+fn at_once(lockdown: Lockdown, channel: &Channel, work: impl FnOnce() -> Result<FromRunner, String>) -> FromRunner {
     let begun = sandbox::begin(lockdown, channel).map_err(|error| error.to_string());
-    match begun.and_then(|_| execute::gpus(config)) {
-        Ok(gpus) => FromRunner::Found { gpus },
-        Err(reason) => FromRunner::Unfit { reason: cut(reason) },
-    }
+    begun.and_then(|_| work()).unwrap_or_else(|reason| FromRunner::Unfit { reason: cut(reason) })
+}
+
+fn scrub(config: &CudaConfig) -> Result<FromRunner, String> {
+    let begin = Instant::now();
+    let bytes = execute::scrub(config)?;
+    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(FromRunner::Scrubbed { bytes, milliseconds })
 }

@@ -25,7 +25,7 @@ const REHEARSAL: &[u8] = b"\0asm\x01\0\0\0\
 /// The executors of a role, ready to run. Those of a GPU open it.
 pub(super) fn executors(role: Role) -> Result<Vec<Arc<dyn Executor>>, String> {
     match role {
-        Role::Probe(_) => Ok(Vec::new()),
+        Role::Probe(_) | Role::Scrub(_) => Ok(Vec::new()),
         Role::Cpu(config) => {
             let wasm = WasmExecutor::new(config).map_err(|error| error.to_string())?;
             Ok(vec![Arc::new(wasm)])

@@ -81,7 +81,7 @@ fn keep(requests: &Receiver<Request>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         zombies.retain(|pidfd| process::collect(pidfd).is_none());
-        folders.retain(|folder| is_occupied(folder));
+        folders.retain(is_occupied);
     }
 }
 

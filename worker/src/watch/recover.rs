@@ -233,7 +233,8 @@ mod tests {
         let recoveries = Recoveries { keeper: fixture::keeper_key().address() };
         let before = item(1, 3, 100, 110);
         let after = Item { recovered: Amount(30), ..before.clone() };
-        let (first, again) = (recoveries.key(&[before.clone()]), recoveries.key(&[after.clone()]));
+        let key = |item| recoveries.key(std::slice::from_ref(item));
+        let (first, again) = (key(&before), key(&after));
         assert_ne!(first, again);
         assert_eq!(recoveries.call(&[before]), recoveries.call(&[after]));
     }

@@ -251,6 +251,7 @@ fn work_is_done_in_groups_that_progress_tells() {
     let job = option(Exercise::European, Right::Call, 4, 300_000);
     let work = job.max_units;
     let (sender, mut receiver) = watch::channel(Usage::default());
+    let last = receiver.clone();
     let watcher = std::thread::spawn(move || {
         let mut seen = vec![Usage::default()];
         while receiver.has_changed().is_ok() {
@@ -265,7 +266,8 @@ fn work_is_done_in_groups_that_progress_tells() {
     let _shared = shared();
     let delivered = run_here(&*EXECUTOR, job, sender, CancellationToken::new()).unwrap();
     let seen = watcher.join().unwrap();
-    assert!(seen.len() > 3, "it was done in {} groups", seen.len());
+    // How many of them a busy machine lets the watcher see is chance; the next test stops between two of them.
+    assert_eq!(last.borrow().work, work, "it was told to its end");
     assert!(seen.windows(2).all(|pair| pair[1].covers(&pair[0])), "{seen:?}");
     assert!(delivered.usage.covers(&seen[seen.len() - 1]) && delivered.usage.work == work);
     let memory = u128::from(delivered.usage.gpu_ms.get()).div_ceil(1000);

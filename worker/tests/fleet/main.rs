@@ -13,4 +13,5 @@ mod cuda;
 mod devices;
 mod builtin;
 mod oci;
+mod memory;
 mod life;

@@ -1,6 +1,6 @@
 //! Jobs that behave, and jobs that fail by themselves.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, WORKER};
 use bytes::Bytes;
 use protocol::amount::Quantity;
 use protocol::job::OutputBuffer;
@@ -126,11 +126,11 @@ fn jobs_that_this_worker_does_not_run_are_refused_before_they_start() {
 
 #[test]
 fn container_jobs_are_off_unless_they_are_turned_on() {
-    let reason = OciExecutor::find(&OciConfig::default()).unwrap_err();
+    let reason = OciExecutor::find(&OciConfig::default(), WORKER.as_ref()).unwrap_err();
     assert!(reason.contains("execute.oci.enabled"), "{reason}");
-    assert!(here(&ExecuteConfig::default()).unwrap().is_empty());
+    assert!(here(&ExecuteConfig::default(), WORKER.as_ref()).unwrap().is_empty());
     let half = ExecuteConfig { oci: OciConfig { enabled: true, ..OciConfig::default() }, ..ExecuteConfig::default() };
-    let Err(error) = here(&half) else { panic!("there is no image to run") };
+    let Err(error) = here(&half, WORKER.as_ref()) else { panic!("there is no image to run") };
     assert!(error.to_string().contains("execute.oci.images"), "{error}");
 }
 
@@ -141,6 +141,6 @@ fn the_executor_says_what_it_is() {
     assert!(executor.toolchain().starts_with("runc-1."), "{}", executor.toolchain());
     let isolation = executor.isolation().unwrap();
     assert_eq!(isolation.level(), protocol::wire::IsolationLevel::Isolated, "{isolation:?}");
-    let second = OciExecutor::find(&machine.config).unwrap_err();
+    let second = OciExecutor::find(&machine.config, WORKER.as_ref()).unwrap_err();
     assert!(second.contains("another worker"), "{second}");
 }

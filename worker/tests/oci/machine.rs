@@ -17,6 +17,9 @@ use worker::execute::{Delivered, ExecuteError, JobInput, OciConfig, OciExecutor,
 /// What the kernel says where a machine, such as a container itself, does not let containers be made.
 const FORBIDDEN: [&str; 2] = ["EPERM", "not permitted"];
 
+/// The program whose process ends the containers of a killed worker.
+pub(crate) const WORKER: &str = env!("CARGO_BIN_EXE_capa-worker");
+
 pub(crate) struct Machine {
     pub(crate) folder: TempDir,
     pub(crate) layout: Layout,
@@ -68,7 +71,7 @@ impl Machine {
     }
 
     pub(crate) fn executor(&self) -> OciExecutor {
-        OciExecutor::find(&self.config).unwrap()
+        OciExecutor::find(&self.config, WORKER.as_ref()).unwrap()
     }
 
     pub(crate) fn state(&self) -> PathBuf {

@@ -323,6 +323,16 @@ async fn orders_that_cannot_be_served_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_may_run_longer_than_the_operator_allows_is_refused_when_it_is_ordered() {
+    let (client, running) = Client::start(|config| config.execute.max_wall_ms = 1).await;
+    let order = client.order(SHORT, 1).await;
+    let refusal = client.submit(&order).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Unsupported);
+    assert!(refusal.detail.contains("limits.wallMs") && refusal.detail.contains("allows 1"), "{}", refusal.detail);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_was_only_written_down_starts_when_it_is_sent_again() {
     let (mut client, running) = Client::start(|_| ()).await;
     let order = client.order(SHORT, 1).await;

@@ -123,8 +123,11 @@ mod tests {
         CudaExecutor::find(&config).unwrap().toolchain()
     }
 
+    /// A path, what is there, and the architectures.
+    type Source = (String, Vec<u8>, Vec<(i32, i32)>);
+
     /// Every CUDA source of the project that has a fixed result, and the architectures that it is pinned for.
-    fn sources() -> Vec<(String, Vec<u8>, Vec<(i32, i32)>)> {
+    fn sources() -> Vec<Source> {
         let mut samples: Vec<String> = std::fs::read_dir(root().join("examples"))
             .unwrap()
             .map(|entry| format!("examples/{}/job.cu", entry.unwrap().file_name().to_string_lossy()))

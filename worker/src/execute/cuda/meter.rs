@@ -55,6 +55,8 @@ pub(in crate::execute) struct Meter {
     max_units: u64,
     memory_mib: u64,
     microseconds: u64,
+    /// What was told while launches were not over: usage never falls.
+    told: u64,
     clamped: bool,
     begin: Option<Instant>,
     bytes_in: u64,
@@ -65,12 +67,12 @@ impl Meter {
     pub(in crate::execute) fn new(job: &JobInput, progress: watch::Sender<Usage>) -> Self {
         let memory_mib = job.envelope.limits.memory.get().div_ceil(1 << 20).max(1);
         let max_units = job.max_units.get();
-        Self { max_units, memory_mib, microseconds: 0, clamped: false, begin: None, bytes_in: 0, progress }
+        Self { max_units, memory_mib, microseconds: 0, told: 0, clamped: false, begin: None, bytes_in: 0, progress }
     }
 
     /// What can be billed: never more than the order's `maxUnits`.
     pub(in crate::execute) fn usage(&self) -> Usage {
-        let gpu_ms = self.microseconds.div_ceil(1000).min(self.max_units);
+        let gpu_ms = self.microseconds.max(self.told).div_ceil(1000).min(self.max_units);
         let memory = (u128::from(self.memory_mib) * u128::from(gpu_ms)).div_ceil(1000);
         Usage {
             gpu_ms: Quantity(gpu_ms),
@@ -91,6 +93,18 @@ impl Meter {
         self.add(microseconds(milliseconds), u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// Tells what launches have used at the least that the device was seen to work on since a moment, and still does:
+    /// a kernel that runs for minutes is billed meanwhile.
+    pub(in crate::execute) fn tell_running(&mut self, since: Instant) {
+        let passed = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // The two clocks need not agree to the last digit.
+        let least = self.microseconds.saturating_add(passed - passed / 100);
+        if least / 1000 > self.microseconds.max(self.told) / 1000 {
+            self.told = least;
+            self.progress.send_replace(self.usage());
+        }
+    }
+
     /// Counts the time until now for launches that are not over, and whose events tell nothing yet.
     pub(in crate::execute) fn add_unfinished(&mut self, since: Instant) {
         self.microseconds =
@@ -104,7 +118,7 @@ impl Meter {
             self.clamped = true;
             tracing::warn!(told = sum, passed, "the device tells more microseconds than passed: the lesser is billed");
         }
-        self.microseconds = self.microseconds.max(sum.min(passed));
+        self.microseconds = self.microseconds.max(sum.min(passed)).max(self.told);
         self.progress.send_replace(self.usage());
     }
 
@@ -137,6 +151,7 @@ mod tests {
             max_units: 5,
             memory_mib: 2048,
             microseconds: 0,
+            told: 0,
             clamped: false,
             begin: None,
             bytes_in: 0,
@@ -165,6 +180,20 @@ mod tests {
         meter.add(1_000_000, 2_000_000);
         assert_eq!(meter.usage().gpu_ms, Quantity(5));
         assert!(meter.check().unwrap_err().to_string().contains("all of its 5 GPU-ms"));
+    }
+
+    #[test]
+    fn what_runs_is_told_before_it_is_over_and_never_taken_back() {
+        let mut meter = Meter { max_units: 1_000, ..meter() };
+        let Some(before) = Instant::now().checked_sub(std::time::Duration::from_millis(200)) else { return };
+        meter.add(10_000, 10_000);
+        meter.tell_running(before);
+        let told = meter.usage().gpu_ms;
+        assert!((Quantity(208)..Quantity(1_000)).contains(&told), "{told}");
+        meter.add(1_000, 500_000);
+        assert_eq!(meter.usage().gpu_ms, told, "the device tells less than was seen");
+        meter.add(400_000, 900_000);
+        assert!(meter.usage().gpu_ms.get() + 1 >= told.get() + 400, "{}", meter.usage().gpu_ms);
     }
 
     #[test]

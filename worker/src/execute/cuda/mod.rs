@@ -32,9 +32,11 @@ pub(in crate::execute) mod run;
 pub(in crate::execute) mod call;
 pub(in crate::execute) mod blas;
 mod probe;
+mod scrub;
 pub mod anchor;
 
 pub use probe::{Gpu, gpus};
+pub use scrub::scrub;
 
 use super::{Compilations, CudaConfig, ExecuteError, Executor, JobInput, Produced, Region};
 use compile::{CompileError, Compiler};

@@ -199,24 +199,32 @@ impl<'s> Queue<'s> {
     /// Waits for the oldest group and counts its time.
     fn settle(&mut self, stop: &mut Stop, meter: &mut Meter) -> Result<(), Break> {
         let Some(group) = self.groups.pop_front() else { return Ok(()) };
-        let ended = group.end.wait(|| stop.is_past_grace());
-        match ended {
-            Ok(true) => {}
+        let mut seen = None;
+        let ended = group.end.wait(|| {
+            if seen.is_none() && group.start.reached() == Ok(true) {
+                seen = Some(Instant::now());
+            }
+            if let Some(since) = seen {
+                meter.tell_running(since);
+            }
+            stop.is_past_grace()
+        });
+        let milliseconds = match ended {
+            Ok(true) => group.start.until(&group.end),
             Ok(false) => {
                 meter.add_unfinished(self.settled);
                 let usage = meter.usage();
                 let ended = stop.check(usage).err().unwrap_or(ExecuteError::Cancelled { usage });
                 return Err(Break::Stuck(ended));
             }
-            Err(error) => {
-                // After a fault the events tell nothing; the device was the job's alone until now.
-                if is_fault(error.0) {
-                    meter.add_unfinished(self.settled);
-                }
-                return Err(error.into());
+            Err(error) => Err(error),
+        };
+        let milliseconds = milliseconds.inspect_err(|error| {
+            // After a fault the events tell nothing; the device was the job's alone until now.
+            if is_fault(error.0) {
+                meter.add_unfinished(self.settled);
             }
-        }
-        let milliseconds = group.start.until(&group.end)?;
+        })?;
         meter.add_milliseconds(milliseconds);
         self.settled = Instant::now();
         self.pace = next_pace(self.pace, group.launches, milliseconds);

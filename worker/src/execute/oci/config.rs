@@ -59,7 +59,7 @@ impl Default for OciConfig {
 }
 
 /// How many host ids a container's users are mapped to.
-pub(super) const IDS: u32 = 1 << 16;
+pub const IDS: u32 = 1 << 16;
 
 impl OciConfig {
     /// Checks what the types cannot say; the reason names the key to correct.

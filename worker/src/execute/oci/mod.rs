@@ -5,7 +5,8 @@
 //! 2. `folder` mounts memory for the inputs and the outputs, and the image read-only with a thin layer over it.
 //! 3. `spec` writes the container's configuration: namespaces of its own for users, processes, files, network and the
 //!    rest, no capabilities, an allow-list of system calls, a control group; `cdi` adds the GPUs.
-//! 4. `runc` starts it, and ends it at a limit; what a crashed worker left running is ended at the next start.
+//! 4. `runc` starts it, and ends it at a limit; what a killed worker left running is ended by its `warden`, or else at
+//!    the next start.
 //! 5. The outputs are read, and the folder is unmounted with all that the job wrote.
 //!
 //! Metering: `lease_s` is the time from the container's start to its end, rounded up to seconds, times its GPUs where it
@@ -24,10 +25,12 @@ mod spec;
 mod folder;
 mod meter;
 mod runc;
+mod warden;
 mod container;
 
-pub use config::OciConfig;
+pub use config::{IDS as OCI_IDS, OciConfig};
 pub use store::{ImageError, ImageStore};
+pub use warden::watch as keep_watch;
 
 use super::{ExecuteError, Executor, JobInput, Produced, Region};
 use cdi::Edits;
@@ -49,13 +52,17 @@ use store::Unpacked;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use user::Ids;
+use warden::Warden;
 
+/// Where runc keeps its state, and what a worker locks, in the state folder.
+const RUNC: &str = "runc";
+const LOCK: &str = "lock";
 /// Begins the names of containers.
 const PREFIX: &str = "capa-";
 /// How often a running job is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a worker waits for the one that it replaces to let go of the state folder.
-const HANDOVER: Duration = Duration::from_secs(2);
+const HANDOVER: Duration = Duration::from_secs(5);
 /// runc itself starts inside the container's memory, and needs about that much.
 const LEAST_MEMORY: u64 = 32 << 20;
 
@@ -68,6 +75,8 @@ pub struct OciExecutor {
     runc: Runc,
     jobs: PathBuf,
     stuck: Mutex<Vec<Stuck>>,
+    /// Ends the containers if this process is gone.
+    _warden: Warden,
     /// Held as long as the state folder is ours.
     _lock: File,
 }
@@ -81,7 +90,8 @@ struct Stuck {
 
 impl OciExecutor {
     /// Checks all that containers need, and ends those that an earlier run left. The reason says what is missing.
-    pub fn find(config: &OciConfig) -> Result<Self, String> {
+    /// `program` is `capa-worker`, of which a process ends the containers that this one cannot end any more.
+    pub fn find(config: &OciConfig, program: &Path) -> Result<Self, String> {
         if !config.enabled {
             return Err("they are turned off in the configuration (execute.oci.enabled)".into());
         }
@@ -92,10 +102,19 @@ impl OciExecutor {
         let template = Template::new()?;
         let store = ImageStore::open(config).map_err(|error| error.to_string())?;
         let (state, lock) = claim(&config.state)?;
-        let runc = Runc::find(&config.runc, state.join("runc"))?;
+        let runc = Runc::find(&config.runc, state.join(RUNC))?;
         let jobs = state.join("jobs");
-        let executor =
-            Self { config: config.clone(), store, template, runc, jobs, stuck: Mutex::default(), _lock: lock };
+        let warden = Warden::start(program, &config.runc, &state)?;
+        let executor = Self {
+            config: config.clone(),
+            store,
+            template,
+            runc,
+            jobs,
+            stuck: Mutex::default(),
+            _warden: warden,
+            _lock: lock,
+        };
         executor.sweep()?;
         Ok(executor)
     }
@@ -305,7 +324,7 @@ fn claim(folder: &Path) -> Result<(PathBuf, File), String> {
             ));
         }
     }
-    let lock = File::create(folder.join("lock")).map_err(failed)?;
+    let lock = File::create(folder.join(LOCK)).map_err(failed)?;
     let deadline = Instant::now() + HANDOVER;
     while lock.try_lock().is_err() {
         if Instant::now() >= deadline {

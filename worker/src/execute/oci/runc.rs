@@ -54,6 +54,11 @@ impl Runc {
         Ok(runc)
     }
 
+    /// For containers whose state lies in that folder, with a program that was found to be runc before.
+    pub(super) const fn known(program: PathBuf, state: PathBuf) -> Self {
+        Self { program, state, version: String::new() }
+    }
+
     pub(super) fn version(&self) -> &str {
         &self.version
     }
@@ -179,8 +184,8 @@ pub(super) fn complaint(log: &Path) -> Option<String> {
         msg: String,
     }
     let lines = read(log)?;
-    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.filter(|line| matches!(line.level.as_str(), "error" | "fatal")).last().map(|line| line.msg)
+    let mut lines = lines.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.rfind(|line| matches!(line.level.as_str(), "error" | "fatal")).map(|line| line.msg)
 }
 
 /// A process that was started, and the last of what it writes.

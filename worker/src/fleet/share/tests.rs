@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex};
 /// What a fake child says after it was sent a job.
 type Script = fn(&Socket);
 
-struct Socket(OwnedFd);
+/// The other end of a fake child, and the process that stands for it.
+struct Socket(OwnedFd, u32);
 
 impl Socket {
     fn say(&self, message: &Value) {
@@ -30,6 +31,10 @@ impl Socket {
         let _ = rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL);
     }
 
+    fn hang_up(&self) {
+        rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both).unwrap();
+    }
+
     fn listen(&self) -> Vec<u8> {
         let mut bytes = vec![0; 64 << 10];
         let (length, _) = rustix::net::recv(&self.0, &mut bytes, RecvFlags::empty()).unwrap_or((0, 0));
@@ -38,14 +43,14 @@ impl Socket {
     }
 }
 
-fn work() -> Work {
+fn work(wall_ms: u64) -> Work {
     let module = Blob { hash: Default::default(), length: Quantity(1) };
     let envelope = Envelope {
         version: 1,
         program: Program::Wasm { module, toolchain: String::new() },
         inputs: vec![],
         outputs: vec![OutputBuffer { length: Quantity(4) }],
-        limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(700) },
+        limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(wall_ms) },
         verify: Verify::Reexecute,
     };
     let blobs = vec![Bytes::from_static(b"x")];
@@ -64,17 +69,27 @@ async fn play(script: Script) -> (Ended, Vec<Usage>) {
 
 /// The same, in a child that was handed so much before; it is not ended.
 async fn play_after(script: Script, handed: u64) -> (Ended, Vec<Usage>, Nursery) {
+    play_with(script, handed, work(700), None).await
+}
+
+/// The same with a job whose payer may have the device so much longer than it is billed for.
+async fn play_with(
+    script: Script,
+    handed: u64,
+    work: Work,
+    unbilled: Option<Duration>,
+) -> (Ended, Vec<Usage>, Nursery) {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = crate::config::SandboxConfig::default();
     let config = FleetConfig::new("none".into(), folder.path().into(), 1, Default::default(), sandbox);
     let (roster, _) = Roster::open(folder.path()).unwrap();
     let nursery = Nursery::new(config, roster, Arc::new(Kernel));
     let (channel, theirs) = Supervision::pair().unwrap();
-    let socket = Socket(theirs);
     let stdin = std::fs::File::open("/dev/null").unwrap().into();
     let spawn = Spawn { program: "sleep".into(), arguments: vec!["60".into()], environment: vec![], stdin };
     let facts = Facts { abilities: vec![], isolation: Isolation::default(), missing: vec![] };
     let process = Process::spawn(spawn, None).await.unwrap();
+    let socket = Socket(theirs, process.pid());
     let child = Child { site: Site::Cpu, process, channel, cgroup: None, facts, next: 1, handed, _user: None };
     let actor = std::thread::spawn(move || {
         let task = socket.listen();
@@ -86,8 +101,9 @@ async fn play_after(script: Script, handed: u64) -> (Ended, Vec<Usage>, Nursery)
     });
     let told = Mutex::new(Vec::new());
     let progress = |_: u32, usage: Usage| told.lock().unwrap().push(usage);
-    let (work, cancel) = (work(), CancellationToken::new());
-    let terms = Terms { work: &work, grace: Duration::from_millis(200), cancel: &cancel, progress: &progress };
+    let cancel = CancellationToken::new();
+    let grace = Duration::from_millis(200);
+    let terms = Terms { work: &work, grace, cancel: &cancel, unbilled, progress: &progress };
     let mut ended = run(child, 0, &terms, &nursery).await;
     // Its end of the socket stays open until then.
     if let Some(child) = &mut ended.child {
@@ -196,9 +212,43 @@ async fn a_silent_child_is_killed_at_its_time_and_billed_what_it_told() {
 }
 
 #[tokio::test]
+async fn a_child_that_tells_less_than_it_takes_is_killed_before_its_time() {
+    let silent: Script = |socket| socket.say(&json!({ "type": "progress", "id": 1, "usage": usage(9) }));
+    let (done, _, _) = play_with(silent, 0, work(600_000), Some(Duration::from_millis(50))).await;
+    match done.result {
+        Err(ExecuteError::Limit { detail, usage }) => {
+            assert!(detail.contains("sandbox.unbilled_s"), "{detail}");
+            assert_eq!(usage.cpu_ms, Quantity(9));
+        }
+        other => panic!("not a limit: {other:?}"),
+    }
+    assert!(done.unbilled > Duration::ZERO && !done.cleared && done.child.is_none());
+}
+
+/// A stranger's code can abort its process: what it used is billed.
+#[tokio::test]
+async fn a_child_that_aborts_is_the_programs_failure() {
+    let (done, _) = play(|socket| {
+        socket.say(&json!({ "type": "progress", "id": 1, "usage": usage(9) }));
+        let process = nix::unistd::Pid::from_raw(socket.1.cast_signed());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGABRT).unwrap();
+        socket.hang_up();
+    })
+    .await;
+    match done.result {
+        Err(ExecuteError::Program { detail, usage }) => {
+            assert!(detail.contains("signal 6"), "{detail}");
+            assert_eq!(usage.cpu_ms, Quantity(9));
+        }
+        other => panic!("not the program's failure: {other:?}"),
+    }
+    assert!(done.crashed);
+}
+
+#[tokio::test]
 async fn a_child_that_hangs_up_and_lives_on_is_killed() {
     let (done, _) = play(|socket| {
-        rustix::net::shutdown(&socket.0, rustix::net::Shutdown::Both).unwrap();
+        socket.hang_up();
     })
     .await;
     assert!(matches!(&done.result, Err(ExecuteError::Node(text)) if text.contains("hung up")), "{:?}", done.result);

@@ -54,7 +54,7 @@ fn part_of_one_device() {
 #[test]
 fn a_process_sees_all_devices_unless_it_is_told_which() {
     let count = ("CAPA_EMULATED_DEVICES", DEVICES.to_string());
-    in_own_process("three_are_seen", &[count.clone()]);
+    in_own_process("three_are_seen", std::slice::from_ref(&count));
     in_own_process("one_is_seen", &[count.clone(), ("CUDA_VISIBLE_DEVICES", "2,9,0".into())]);
     in_own_process("none_is_seen", &[count, ("CUDA_VISIBLE_DEVICES", "7".into())]);
 }

@@ -111,7 +111,7 @@ fn ptrace(parent: i32) -> io::Result<()> {
 fn copy(number: libc::c_long, scene: &Scene) -> io::Result<()> {
     let byte = 0u8;
     let here = libc::iovec { iov_base: at(&byte) as *mut libc::c_void, iov_len: 1 };
-    let there = libc::iovec { iov_base: 1 as *mut libc::c_void, iov_len: 1 };
+    let there = libc::iovec { iov_base: std::ptr::dangling_mut::<libc::c_void>(), iov_len: 1 };
     call(number, [scene.parent as usize, at(&here), 1, at(&there), 1, 0]).map(drop)
 }
 

@@ -110,6 +110,7 @@ impl<'a> Layout<'a> {
 
     fn read_imports(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
+            // Whose it is, and its name.
             reader.bytes()?;
             reader.bytes()?;
             match reader.byte()? {
