@@ -67,6 +67,11 @@ impl WasmExecutor {
     /// Sets up the compiler and the functions that guests may import.
     pub fn new(config: WasmConfig) -> Result<Self, ExecuteError> {
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("WebAssembly cannot be set up: {error:#}"));
+        #[cfg(target_arch = "x86_64")]
+        if !std::is_x86_feature_detected!("sse4.1") {
+            let detail = "WebAssembly needs a processor with SSE4.1: without it floats are rounded by functions whose NaNs differ";
+            return Err(ExecuteError::Node(detail.into()));
+        }
         let engines = Engines::new().map_err(node)?;
         let linkers = [linker(&engines.rewritten).map_err(node)?, linker(&engines.canonical).map_err(node)?];
         let clock = Clock::new(vec![engines.rewritten.clone(), engines.canonical.clone()]);
@@ -95,7 +100,8 @@ impl WasmExecutor {
         }
         let usage = Usage::default();
         compile::compile(&self.engines, code, stop).map_err(|error| {
-            self.runaway.store(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
+            // Once a compiler has run away, what becomes of other jobs does not bring it back.
+            self.runaway.fetch_or(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
             match error {
                 CompileError::Module(detail) => ExecuteError::Program { detail, usage },
                 CompileError::Runaway(None) => ExecuteError::Program { detail: CompileError::too_long(), usage },
