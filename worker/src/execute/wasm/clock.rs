@@ -7,7 +7,7 @@
 
 use crate::node::lock;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 /// How often the epoch advances.
@@ -56,16 +56,24 @@ impl Shared {
 
     fn advance(&self) {
         let mut running = lock(&self.running);
+        // Other jobs come and go in the meantime, and must not put off the tick of one that stays.
+        let mut next = Instant::now() + TICK;
         loop {
             running = match *running {
                 None => return,
-                Some(0) => self.changed.wait(running).unwrap_or_else(PoisonError::into_inner),
+                Some(0) => {
+                    let woken = self.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
+                    next = Instant::now() + TICK;
+                    woken
+                }
                 Some(_) => {
-                    let waited = self.changed.wait_timeout(running, TICK).unwrap_or_else(PoisonError::into_inner);
-                    if waited.1.timed_out() {
+                    let left = next.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
                         self.engines.iter().for_each(Engine::increment_epoch);
+                        next = Instant::now() + TICK;
+                        continue;
                     }
-                    waited.0
+                    self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -88,7 +96,34 @@ impl Drop for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use wasmtime::{Config, Instance, Module, Store, Trap};
+
+    #[test]
+    fn jobs_that_come_and_go_do_not_put_off_the_tick() {
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        let clock = Clock::new(vec![engine.clone()]);
+        let module = wat::parse_str(r#"(module (func (export "run") (loop (br 0))))"#).unwrap();
+        let module = Module::from_binary(&engine, &module).unwrap();
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(2);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(clock.tick());
+                    std::thread::sleep(TICK / 10);
+                }
+            });
+            let ticking = clock.tick();
+            let error = run.call(&mut store, ()).unwrap_err();
+            drop(ticking);
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+        });
+    }
 
     #[test]
     fn a_guest_is_stopped_by_the_epoch_alone() {

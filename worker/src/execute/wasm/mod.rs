@@ -67,6 +67,11 @@ impl WasmExecutor {
     /// Sets up the compiler and the functions that guests may import.
     pub fn new(config: WasmConfig) -> Result<Self, ExecuteError> {
         let node = |error: wasmtime::Error| ExecuteError::Node(format!("WebAssembly cannot be set up: {error:#}"));
+        #[cfg(target_arch = "x86_64")]
+        if !std::is_x86_feature_detected!("sse4.1") {
+            let detail = "WebAssembly needs a processor with SSE4.1: without it floats are rounded by functions whose NaNs differ";
+            return Err(ExecuteError::Node(detail.into()));
+        }
         let engines = Engines::new().map_err(node)?;
         let linkers = [linker(&engines.rewritten).map_err(node)?, linker(&engines.canonical).map_err(node)?];
         let clock = Clock::new(vec![engines.rewritten.clone(), engines.canonical.clone()]);
@@ -95,7 +100,8 @@ impl WasmExecutor {
         }
         let usage = Usage::default();
         compile::compile(&self.engines, code, stop).map_err(|error| {
-            self.runaway.store(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
+            // Once a compiler has run away, what becomes of other jobs does not bring it back.
+            self.runaway.fetch_or(matches!(error, CompileError::Runaway(_)), Ordering::Relaxed);
             match error {
                 CompileError::Module(detail) => ExecuteError::Program { detail, usage },
                 CompileError::Runaway(None) => ExecuteError::Program { detail: CompileError::too_long(), usage },
@@ -252,5 +258,56 @@ fn explain(error: &wasmtime::Error, meter: &Meter) -> ExecuteError {
         (None, Some(Trap::OutOfFuel)) => ExecuteError::Limit { detail: meter.exhausted(), usage },
         (None, Some(trap)) => ExecuteError::Program { detail: trap.to_string(), usage },
         (None, None) => ExecuteError::Program { detail: format!("{error:#}"), usage },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::keccak256;
+    use protocol::amount::Quantity;
+    use protocol::job::{Blob, Envelope, Limits, Verify};
+    use protocol::resource::Unit;
+
+    fn endless() -> JobInput {
+        let code: Bytes = wat::parse_str(
+            r#"(module (memory (export "memory") 1)
+                (func (export "run") (result i32) (loop $l (br $l)) (unreachable)))"#,
+        )
+        .unwrap()
+        .into();
+        let module = Blob { hash: keccak256(&code), length: Quantity(code.len() as u64) };
+        let envelope = Envelope {
+            version: 1,
+            program: Program::Wasm { module, toolchain: TOOLCHAIN.into() },
+            inputs: vec![],
+            outputs: vec![],
+            limits: Limits { memory: Quantity(1 << 20), wall_ms: Quantity(150) },
+            verify: Verify::Reexecute,
+        };
+        let max_units = Quantity(u64::MAX);
+        JobInput { envelope, blobs: vec![code], rank: 0, devices: vec![], unit: Unit::CpuMs, max_units }
+    }
+
+    #[test]
+    fn a_guest_whose_slice_never_ends_is_stopped_by_the_epoch() {
+        let (executor, job) = (WasmExecutor::new(WasmConfig::default()).unwrap(), endless());
+        for cancelled in [false, true] {
+            let cancel = CancellationToken::new();
+            let stop = Stop::new(job.envelope.limits.wall_ms.get(), cancel.clone());
+            let module = executor.module(&job, &stop).unwrap();
+            let meter = Arc::new(Meter::new(&job, 1 << 20).unwrap());
+            let guest = Guest::new(&job, 1 << 20, meter.clone(), stop);
+            let mut store = store(&module, guest, meter.fuel_limit()).unwrap();
+            store.fuel_async_yield_interval(None).unwrap();
+            if cancelled {
+                cancel.cancel();
+            }
+            let ticking = executor.clock.tick();
+            let ended = executor.drive(&mut store, &module, &meter, &watch::channel(Usage::default()).0);
+            drop(ticking);
+            let halt = ended.unwrap_err().downcast::<Halt>().unwrap();
+            assert_eq!(halt, if cancelled { Halt::Cancelled } else { Halt::WallTime });
+        }
     }
 }

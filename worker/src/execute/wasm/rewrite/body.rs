@@ -18,6 +18,27 @@ const PASSES: usize = 6;
 /// The most locals that a function may have, by the limits that wasmtime follows.
 const MOST_LOCALS: u64 = 50_000;
 
+/// How many operators copies of loops may add to a module, so that one of many functions takes not much longer to compile.
+const MOST_COPIED: usize = 1 << 18;
+/// How much longer a module may become: as many times as it was, and as many bytes, which is more than the copies take.
+const MOST_GROWTH: (usize, usize) = (6, 4 << 20);
+
+/// What the bodies of a module may still add to it, together.
+pub(super) struct Budget {
+    /// Operators that are copied.
+    operators: usize,
+    /// Bytes of all bodies as they are compiled.
+    bytes: usize,
+}
+
+impl Budget {
+    /// For a module of so many bytes.
+    pub(super) const fn new(length: usize) -> Self {
+        let (times, more) = MOST_GROWTH;
+        Self { operators: MOST_COPIED, bytes: length.saturating_mul(times).saturating_add(more) }
+    }
+}
+
 /// A body as it is compiled.
 pub(super) struct Rewritten {
     pub(super) bytes: Vec<u8>,
@@ -59,7 +80,7 @@ impl Locals {
     }
 }
 
-pub(super) fn rewrite(layout: &Layout<'_>, body: &Body<'_>) -> Result<Rewritten, Unknown> {
+pub(super) fn rewrite(layout: &Layout<'_>, body: &Body<'_>, budget: &mut Budget) -> Result<Rewritten, Unknown> {
     let signature = layout.signature(body.signature)?;
     let mut reader = Reader::new(body.bytes);
     let locals = Locals::read(&signature.parameters, &mut reader)?;
@@ -70,10 +91,11 @@ pub(super) fn rewrite(layout: &Layout<'_>, body: &Body<'_>) -> Result<Rewritten,
         let flow = Flow::follow(layout, signature, &locals, &moved, all, reader)?;
         // Only what is still taken to be computed can turn out to be moved.
         if flow.moved.is_empty() || all {
-            let loops = loops::find(reader, &locals)?;
+            let loops = loops::find(reader, &locals, &mut budget.operators)?;
             let is_worthwhile = flow.has_arithmetic || !loops.is_empty();
             let (first, most_memory) = (locals.count(), layout.most_memory());
             let bytes = Plan { first, most_memory, checks: &flow.checks, loops: &loops }.emit(body.bytes, start)?;
+            budget.bytes = budget.bytes.checked_sub(bytes.len()).ok_or(Unknown)?;
             return Ok(Rewritten { bytes, is_worthwhile });
         }
         moved.extend(flow.moved);

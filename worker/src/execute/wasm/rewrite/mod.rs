@@ -22,6 +22,7 @@ mod costs;
 
 pub(super) use costs::costs;
 
+use body::Budget;
 use module::Layout;
 use reader::Reader;
 
@@ -41,15 +42,18 @@ struct Unknown;
 /// The module must be valid: a wrong one might become a right one.
 pub(super) fn rewrite(module: &[u8]) -> Option<Vec<u8>> {
     let layout = Layout::read(module).ok()?;
-    let bodies = layout.bodies.iter().map(|body| body::rewrite(&layout, body)).collect::<Result<Vec<_>, _>>().ok()?;
-    if bodies.iter().all(|body| !body.is_worthwhile) {
-        return None;
-    }
+    let mut budget = Budget::new(module.len());
+    let mut is_worthwhile = false;
     let mut code = Vec::new();
-    push_length(&mut code, bodies.len()).ok()?;
-    for body in &bodies {
+    push_length(&mut code, layout.bodies.len()).ok()?;
+    for body in &layout.bodies {
+        let body = body::rewrite(&layout, body, &mut budget).ok()?;
+        is_worthwhile |= body.is_worthwhile;
         push_length(&mut code, body.bytes.len()).ok()?;
         code.extend_from_slice(&body.bytes);
+    }
+    if !is_worthwhile {
+        return None;
     }
     let mut out = module.get(..8)?.to_vec();
     for (id, content) in layout.sections {

@@ -14,6 +14,9 @@ const PAGE: u64 = 64 << 10;
 const MOST_MEMORY: u64 = 4 << 30;
 /// First byte of a function's type.
 const FUNCTION: u8 = 0x60;
+/// What tables hold; other types of references have more than one byte.
+const FUNCTION_REFERENCE: u8 = 0x70;
+const HOST_REFERENCE: u8 = 0x6f;
 
 /// A type of values, as far as this pass tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +66,22 @@ impl<'a> Layout<'a> {
         while !reader.is_at_end() {
             let (id, content) = (reader.byte()?, reader.bytes()?);
             layout.sections.push((id, content));
-            let content = Reader::new(content);
+            let mut content = Reader::new(content);
             match id {
-                TYPES => layout.read_types(content)?,
-                IMPORTS => layout.read_imports(content)?,
+                TYPES => layout.read_types(&mut content)?,
+                IMPORTS => layout.read_imports(&mut content)?,
                 FUNCTIONS => {
                     own = layout.functions.len();
-                    layout.read_functions(content)?;
+                    layout.read_functions(&mut content)?;
                 }
-                MEMORIES => layout.read_memories(content)?,
-                GLOBALS => layout.read_globals(content)?,
-                CODE => layout.read_code(content, own)?,
-                _ => {}
+                MEMORIES => layout.read_memories(&mut content)?,
+                GLOBALS => layout.read_globals(&mut content)?,
+                CODE => layout.read_code(&mut content, own)?,
+                _ => continue,
+            }
+            // What is left over was taken for something else than it is.
+            if !content.is_at_end() {
+                return Err(Unknown);
             }
         }
         Ok(layout)
@@ -97,29 +104,26 @@ impl<'a> Layout<'a> {
         self.most_memory.unwrap_or(MOST_MEMORY)
     }
 
-    fn read_types(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
+    fn read_types(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
             if reader.byte()? != FUNCTION {
                 return Err(Unknown);
             }
-            let (parameters, results) = (values(&mut reader)?, values(&mut reader)?);
+            let (parameters, results) = (values(reader)?, values(reader)?);
             self.types.push(Signature { parameters, results });
         }
         Ok(())
     }
 
-    fn read_imports(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
+    fn read_imports(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
             // Whose it is, and its name.
             reader.bytes()?;
             reader.bytes()?;
             match reader.byte()? {
                 0 => self.functions.push(reader.index()?),
-                1 => {
-                    reader.byte()?;
-                    limits(&mut reader)?;
-                }
-                2 => self.read_memory(&mut reader)?,
+                1 if matches!(reader.byte()?, FUNCTION_REFERENCE | HOST_REFERENCE) => drop(limits(reader)?),
+                2 => self.read_memory(reader)?,
                 3 => {
                     self.globals.push(value(reader.byte()?)?);
                     reader.byte()?;
@@ -130,15 +134,15 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    fn read_functions(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
+    fn read_functions(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
             self.functions.push(reader.index()?);
         }
         Ok(())
     }
 
-    fn read_memories(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
-        (0..reader.index()?).try_for_each(|_| self.read_memory(&mut reader))
+    fn read_memories(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
+        (0..reader.index()?).try_for_each(|_| self.read_memory(reader))
     }
 
     fn read_memory(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
@@ -146,7 +150,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    fn read_globals(&mut self, mut reader: Reader<'a>) -> Result<(), Unknown> {
+    fn read_globals(&mut self, reader: &mut Reader<'a>) -> Result<(), Unknown> {
         for _ in 0..reader.index()? {
             self.globals.push(value(reader.byte()?)?);
             reader.byte()?;
@@ -164,7 +168,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    fn read_code(&mut self, mut reader: Reader<'a>, own: usize) -> Result<(), Unknown> {
+    fn read_code(&mut self, reader: &mut Reader<'a>, own: usize) -> Result<(), Unknown> {
         let signatures = self.functions.get(own..).ok_or(Unknown)?;
         if reader.index()? as usize != signatures.len() {
             return Err(Unknown);

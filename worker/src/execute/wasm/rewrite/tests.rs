@@ -182,11 +182,33 @@ fn what_is_paid_on_two_ways_makes_no_body_much_longer() {
 }
 
 #[test]
+fn a_module_of_many_functions_does_not_grow_as_one_function_may() {
+    let most = |module: &[u8]| 6 * module.len() + (4 << 20);
+    let of = |body: &str, count: usize| {
+        let function = format!("(func (result i32) (local $i i32) {body} (i32.const 0))");
+        wat::parse_str(format!("(module {})", function.repeat(count))).unwrap()
+    };
+    // In code that is never reached a branch needs no condition, and has but two bytes.
+    let dense = format!("(block (loop (unreachable) {}))", "(br_if 1)".repeat(75)).repeat(3);
+    assert!(rewrite(&of(&dense, 1)).is_some_and(|rewritten| rewritten.len() > 30_000), "a single one may");
+    let many = of(&dense, 600);
+    let length = rewrite(&many).map_or(0, |rewritten| rewritten.len());
+    assert!(length <= most(&many), "{length} bytes of {}", many.len());
+    // What is copied is bounded even where the bytes are not many.
+    let step = "(local.set $i (i32.add (local.get $i) (i32.const 1)))".repeat(8);
+    let ordinary = format!("(loop {step} (br_if 0 (local.get $i)))").repeat(16);
+    let (one, many) = (of(&ordinary, 1), of(&ordinary, 300));
+    let [one, many] = [one, many].map(|module| rewrite(&module).unwrap().len() as f64 / module.len() as f64);
+    assert!(many < one / 2.0, "{one} times as long, {many} times as long");
+}
+
+#[test]
 fn what_is_not_known_is_left_alone() {
     for text in [
         "(module (func (drop (i32.add (i32.const 1) (i32.const 2)))))",
         "(module (func (drop (f64x2.add (v128.const f64x2 0 0) (v128.const f64x2 0 0)))))",
         "(module (func (param externref)) (func (drop (f64.add (f64.const 1) (f64.const 2)))))",
+        r#"(module (type $t (func (result f64))) (import "" "" (table 1 1 (ref null $t))) (func (drop (f64.sqrt (f64.const 1)))))"#,
     ] {
         assert_eq!(rewrite(&wat::parse_str(text).unwrap()), None, "{text}");
     }

@@ -47,16 +47,15 @@ struct Open {
     before: usize,
 }
 
-/// Finds the innermost loops of a body that are short, leave at most one value, and call nothing.
-pub(super) fn find(mut reader: Reader<'_>, locals: &Locals) -> Result<Loops, Unknown> {
+/// Finds the innermost loops of a body that are short, leave at most one value, and call nothing. What their copies add
+/// is taken from what is `left` for the module.
+pub(super) fn find(mut reader: Reader<'_>, locals: &Locals, left: &mut usize) -> Result<Loops, Unknown> {
     let (mut found, mut open, mut count, mut added) = (Loops::new(), Vec::<Open>::new(), 0, 0);
     // Those of the loop that was entered last.
     let mut floats = HashSet::new();
     // So many of the open blocks, from the outermost, hold what must not be copied.
     let mut barred = 0;
-    if locals.count() > MOST_LOCALS {
-        return Ok(found);
-    }
+    let most_added = if locals.count() > MOST_LOCALS { 0 } else { MOST_ADDED.min(*left) };
     while !reader.is_at_end() {
         let at = reader.at();
         let operator = Operator::read(&mut reader)?;
@@ -87,7 +86,7 @@ pub(super) fn find(mut reader: Reader<'_>, locals: &Locals) -> Result<Loops, Unk
                 let more = operators * (copies - 1);
                 let is_free = open.len() >= barred;
                 barred = barred.min(open.len());
-                if block.is_candidate && is_free && operators <= MOST_OPERATORS && added + more <= MOST_ADDED {
+                if block.is_candidate && is_free && operators <= MOST_OPERATORS && added + more <= most_added {
                     added += more;
                     found.insert(block.at, Loop { body: block.body, end: at, copies });
                 }
@@ -95,6 +94,7 @@ pub(super) fn find(mut reader: Reader<'_>, locals: &Locals) -> Result<Loops, Unk
             _ => {}
         }
     }
+    *left -= added;
     Ok(found)
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let layout = super::super::super::Layout::read(&module).unwrap();
         let mut reader = Reader::new(layout.bodies[1].bytes);
         let locals = Locals::read(&[], &mut reader).unwrap();
-        find(reader, &locals).unwrap().values().map(|found| found.copies).collect()
+        find(reader, &locals, &mut { usize::MAX }).unwrap().values().map(|found| found.copies).collect()
     }
 
     #[test]
