@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// How many children may take the place of one that died before it read its job: whatever killed it may have killed those
+/// that wait as well.
+const REPLACEMENTS: usize = 3;
+
 impl Shared {
     /// Runs a job to its end.
     pub(super) async fn run(
@@ -196,12 +200,18 @@ impl Shared {
     async fn share(self: &Arc<Self>, tenant: Address, child: Child, rank: u32, terms: &Terms<'_>) -> Ended {
         let site = child.site;
         let mut ended = share::run(child, rank, terms, &self.nursery).await;
-        if ended.unread && ended.undead.is_none() {
+        for _ in 0..REPLACEMENTS {
+            if !ended.unread || ended.undead.is_some() {
+                break;
+            }
             // It was killed from outside while it waited: nothing of the job was lost with it.
-            ended = match self.replace(site, tenant).await {
-                Ok(child) => share::run(child, rank, terms, &self.nursery).await,
-                Err(error) => Ended { result: Err(error), ..ended },
-            };
+            match self.replace(site, tenant).await {
+                Ok(child) => ended = share::run(child, rank, terms, &self.nursery).await,
+                Err(error) => {
+                    ended.result = Err(error);
+                    break;
+                }
+            }
         }
         if !ended.crashed {
             if !ended.unread {

@@ -6,8 +6,8 @@
 //! process of a job is fully locked only when it takes its first.
 
 use crate::node::lock;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use wasmtime::Engine;
 
 /// How often the epoch advances.
@@ -21,9 +21,18 @@ pub(super) struct Clock {
 
 struct Shared {
     engines: Vec<Engine>,
-    /// How many jobs run; `None` once the clock is dropped.
-    running: Mutex<Option<usize>>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many jobs run.
+    running: usize,
+    /// Whether the thread sleeps until it is woken.
+    is_asleep: bool,
+    /// Whether the clock is dropped.
+    is_over: bool,
 }
 
 /// Has the clock tick until it is dropped.
@@ -31,7 +40,7 @@ pub(super) struct Ticking(Arc<Shared>);
 
 impl Clock {
     pub(super) fn new(engines: Vec<Engine>) -> Self {
-        let shared = Shared { engines, running: Mutex::new(Some(0)), changed: Condvar::new() };
+        let shared = Shared { engines, state: Mutex::default(), changed: Condvar::new() };
         Self { shared: Arc::new(shared), started: OnceLock::new() }
     }
 
@@ -42,53 +51,51 @@ impl Clock {
         if !*self.started.get_or_init(start) {
             return None;
         }
-        self.shared.count(|running| running + 1);
+        let mut state = lock(&self.shared.state);
+        state.running += 1;
+        // To wake a thread costs more than an empty job, so it is left alone while it only waits for its next tick.
+        if state.is_asleep {
+            self.shared.changed.notify_one();
+        }
         Some(Ticking(self.shared.clone()))
     }
 }
 
 impl Shared {
-    fn count(&self, change: impl Fn(usize) -> usize) {
-        let mut running = lock(&self.running);
-        *running = running.map(change);
-        self.changed.notify_one();
+    fn advance(&self) {
+        let mut state = lock(&self.state);
+        while !state.is_over {
+            state = if state.running == 0 { self.sleep(state) } else { self.wait(state) };
+            self.engines.iter().for_each(Engine::increment_epoch);
+        }
     }
 
-    fn advance(&self) {
-        let mut running = lock(&self.running);
-        // Other jobs come and go in the meantime, and must not put off the tick of one that stays.
-        let mut next = Instant::now() + TICK;
-        loop {
-            running = match *running {
-                None => return,
-                Some(0) => {
-                    let woken = self.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
-                    next = Instant::now() + TICK;
-                    woken
-                }
-                Some(_) => {
-                    let left = next.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.engines.iter().for_each(Engine::increment_epoch);
-                        next = Instant::now() + TICK;
-                        continue;
-                    }
-                    self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
+    /// Sleeps until a job runs.
+    fn sleep<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.is_asleep = true;
+        let idle = |state: &mut State| state.running == 0 && !state.is_over;
+        let mut state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        state.is_asleep = false;
+        state
+    }
+
+    /// Waits for the next tick, whatever jobs come and go in the meantime.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout_while(state, TICK, |state| !state.is_over);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        self.0.count(|running| running.saturating_sub(1));
+        let mut state = lock(&self.0.state);
+        state.running = state.running.saturating_sub(1);
     }
 }
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        *lock(&self.shared.running) = None;
+        lock(&self.shared.state).is_over = true;
         self.shared.changed.notify_one();
     }
 }
